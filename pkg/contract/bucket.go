@@ -1,0 +1,13 @@
+package contract
+
+// Reserved is the folder that belongs to minio-sidecar: below the prefix in a
+// bucket (presence of writers, probes, and accelerators that may be deleted
+// without loss) and at the root of a volume (temporary files and the restore
+// marker). It is never restored and never uploaded.
+const Reserved = ".minio-sidecar/"
+
+// WritersPrefix is where sync sidecars announce themselves, below the prefix.
+const WritersPrefix = Reserved + "writers/"
+
+// ProbePrefix is where the store's abilities are tried out, below the prefix.
+const ProbePrefix = Reserved + "probe/"

@@ -1,0 +1,47 @@
+package contract
+
+import "strings"
+
+// Flag names of the syncer. Each is also an environment variable: see [EnvName].
+const (
+	FlagBucket         = "bucket"
+	FlagPrefix         = "prefix"
+	FlagEndpoint       = "endpoint"
+	FlagRegion         = "region"
+	FlagPath           = "path"
+	FlagStateDir       = "state-dir"
+	FlagCredentialsDir = "credentials-dir"
+	FlagMode           = "mode"
+	FlagDelete         = "delete"
+	FlagInclude        = "include"
+	FlagExclude        = "exclude"
+	FlagCreateBucket   = "create-bucket"
+	FlagFlushTimeout   = "flush-timeout"
+	FlagScanInterval   = "scan-interval"
+	FlagMetricsAddress = "metrics-address"
+	FlagConcurrency    = "concurrency"
+	FlagLogLevel       = "log-level"
+	FlagLogFormat      = "log-format"
+)
+
+// EnvPrefix begins the name of every environment variable that the syncer reads.
+const EnvPrefix = "MINIO_SIDECAR_"
+
+// EnvName is the environment variable of a flag: "flush-timeout" is
+// MINIO_SIDECAR_FLUSH_TIMEOUT. A flag on the command line wins over it.
+func EnvName(flag string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Exit codes of the syncer.
+const (
+	ExitOK           = 0
+	ExitFailure      = 1 // differences found, or any failure without a code of its own
+	ExitUsage        = 2
+	ExitAccessDenied = 3
+	ExitNoBucket     = 4
+	ExitUnreachable  = 5
+	ExitDamaged      = 6
+	ExitVolumeFull   = 7
+	ExitOtherWriter  = 8
+)

@@ -1,0 +1,115 @@
+// Package store says what the syncer's engine needs of an object store.
+//
+// Every method is safe for concurrent use. Errors name the action and the key
+// and can be told apart with errors.Is against the Err values below; an error
+// that is none of them is a failure that is worth retrying.
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+// The ways in which a store says no.
+var (
+	// ErrNotFound: there is no object of that key.
+	ErrNotFound = errors.New("no such object")
+	// ErrNoBucket: the bucket does not exist.
+	ErrNoBucket = errors.New("no such bucket")
+	// ErrAccessDenied: the credentials are missing, wrong, expired or not
+	// allowed to do this.
+	ErrAccessDenied = errors.New("access denied")
+	// ErrPrecondition: the condition of a write or read did not hold: the
+	// object is not what the caller thought. Not a failure: look again.
+	ErrPrecondition = errors.New("object has changed meanwhile")
+	// ErrUnreachable: no answer that came from the store itself, or a 5xx.
+	ErrUnreachable = errors.New("store unreachable")
+	// ErrFull: the store, or the quota of the bucket, has no room.
+	ErrFull = errors.New("store full or quota reached")
+	// ErrKeyRejected: the store will never take this key.
+	ErrKeyRejected = errors.New("store does not accept this name")
+	// ErrKeyConflict: the store has no room for both a and a/b.
+	ErrKeyConflict = errors.New("a file and a folder of one name")
+	// ErrDamaged: the bytes are not those that the checksum was made of.
+	ErrDamaged = errors.New("checksum mismatch")
+)
+
+// Object is what the store says of one key.
+type Object struct {
+	Key          string // full key, prefix included
+	Size         int64
+	ETag         string // without quotes
+	LastModified time.Time
+	// Metadata is the user metadata, keys in lower case without x-amz-meta-.
+	// nil means that the source (most listings) did not say.
+	Metadata map[string]string
+}
+
+// Condition guards a write. The zero value lets every write through.
+type Condition struct {
+	IfMatch  string // only if the object has this ETag now
+	IfAbsent bool   // only if there is no object now
+}
+
+// Upload is one object to be written.
+type Upload struct {
+	Key      string
+	Body     io.ReaderAt
+	Size     int64
+	Metadata map[string]string
+	Condition
+	// Commit, where set, is called once: after the last byte of Body has been
+	// read and before the write becomes visible. An error from it aborts the
+	// upload, leaves the key as it was, and is returned (wrapped).
+	Commit func() error
+}
+
+// Store is one bucket.
+type Store interface {
+	// CheckBucket returns nil, ErrNoBucket, ErrAccessDenied or ErrUnreachable.
+	CheckBucket(ctx context.Context) error
+	// CreateBucket creates the bucket, versioned where the store can. It is
+	// no error when the bucket exists and belongs to the caller.
+	CreateBucket(ctx context.Context) error
+
+	// List yields the objects whose keys begin with prefix, in byte order of
+	// their keys. After the first error nothing more is yielded: a listing
+	// without an error is complete.
+	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
+	// Stat looks one object up, with its metadata.
+	Stat(ctx context.Context, key string) (Object, error)
+	// Read returns a small object whole, checked.
+	Read(ctx context.Context, key string) ([]byte, Object, error)
+	// Download writes the object to dst, checked against the store's checksum
+	// (or the ETag where that is an MD5), large ones as parallel ranges. If
+	// etag is not empty only that state is fetched, else ErrPrecondition.
+	// size is what the listing said; dst is written within [0, size) and an
+	// object of another size is ErrPrecondition. The returned Object carries
+	// the metadata.
+	Download(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (Object, error)
+	// Upload writes one object; see [Upload]. The returned Object has at
+	// least Key, Size and ETag.
+	Upload(ctx context.Context, u Upload) (Object, error)
+	// Delete removes the object if it still has this ETag (any, if empty):
+	// ErrPrecondition otherwise. An object that is already gone is no error.
+	// Where the store has no conditional delete the check precedes it.
+	Delete(ctx context.Context, key, etag string) error
+
+	// Abilities tries out what the store can do with objects below prefix,
+	// and removes what it wrote.
+	Abilities(ctx context.Context, prefix string) (Abilities, error)
+}
+
+// Abilities is what a store was seen to do.
+type Abilities struct {
+	ConditionalPut       bool // If-None-Match: * and If-Match on PutObject
+	ConditionalMultipart bool // the same on CompleteMultipartUpload
+	Checksums            bool // takes and checks a full-object checksum
+	ListingMetadata      bool // MinIO's extension: user metadata in listings
+	Versioning           bool // the bucket keeps versions
+	FileAndFolder        bool // holds both a and a/b
+	Notifications        bool // MinIO's ListenBucketNotification
+}
