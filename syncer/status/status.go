@@ -57,6 +57,9 @@ type Status struct {
 	// PendingPaths and UnsyncablePaths are the first few, for people.
 	PendingPaths    []PathReason `json:"pendingPaths,omitempty"`
 	UnsyncablePaths []PathReason `json:"unsyncablePaths,omitempty"`
+	// UnsyncableByReason counts all of them. Its keys are a handful of fixed
+	// phrases, never a path or an error's text: they become metric labels.
+	UnsyncableByReason map[string]int64 `json:"unsyncableByReason,omitempty"`
 
 	// HaltedDeletes is the number of deletions that the mass-delete guard
 	// holds back; `syncer flush --confirm-deletes` lets them go.
