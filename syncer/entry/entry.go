@@ -75,6 +75,12 @@ type Attrs struct {
 	MTime Time
 }
 
+// SameDir reports whether two directories have the same attributes of their
+// own; a directory's mtime is its children's doing.
+func (a Attrs) SameDir(b Attrs) bool {
+	return a.Perm == b.Perm && a.UID == b.UID && a.GID == b.GID
+}
+
 // Local is one path as the volume has it.
 //
 // Key is the path relative to the volume's root, with '/' between segments
@@ -105,6 +111,7 @@ type Remote struct {
 type Base struct {
 	Key   string
 	Local Fingerprint
+	Attrs Attrs
 	ETag  string
 }
 
