@@ -36,6 +36,16 @@ const TerminationMessagePath = "/dev/termination-log"
 // SocketName is the control socket's name in the state directory.
 const SocketName = "control.sock"
 
+// Environment of the injected containers that is not a flag: the webhook lets
+// Kubernetes fill these in and refers to them in the prefix.
+const (
+	PodNameEnv = EnvPrefix + "POD_NAME"
+	OrdinalEnv = EnvPrefix + "ORDINAL"
+)
+
+// MetricsPortName is the metrics port's name in the pod.
+const MetricsPortName = "minio-sidecar"
+
 // DefaultMetricsPort serves /metrics, /healthz and POST /flush.
 const DefaultMetricsPort = 9808
 
