@@ -1,6 +1,9 @@
 package contract
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Flag names of the syncer. Each is also an environment variable: see [EnvName].
 const (
@@ -17,6 +20,7 @@ const (
 	FlagExclude        = "exclude"
 	FlagCreateBucket   = "create-bucket"
 	FlagFlushTimeout   = "flush-timeout"
+	FlagShutdownQuiet  = "shutdown-quiet"
 	FlagScanInterval   = "scan-interval"
 	FlagMetricsAddress = "metrics-address"
 	FlagConcurrency    = "concurrency"
@@ -31,6 +35,36 @@ const EnvPrefix = "MINIO_SIDECAR_"
 // MINIO_SIDECAR_FLUSH_TIMEOUT. A flag on the command line wins over it.
 func EnvName(flag string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Values of [FlagLogLevel] and [FlagLogFormat].
+const (
+	LogFormatText = "text"
+	LogFormatJSON = "json"
+)
+
+// LogLevels are the allowed values of [FlagLogLevel] and [LogLevel].
+func LogLevels() []string { return []string{"debug", "info", "warn", "error"} }
+
+// LogFormats are the allowed values of [FlagLogFormat]. Without one it is text
+// on a terminal and JSON elsewhere.
+func LogFormats() []string { return []string{LogFormatText, LogFormatJSON} }
+
+// Defaults of settings that are not annotations.
+const (
+	// DefaultConcurrency is how many paths are transferred at a time.
+	DefaultConcurrency = 32
+	MaxConcurrency     = 1024
+)
+
+// MetricsAddress is the value of [FlagMetricsAddress] for a port, 0 being
+// none. It is on all addresses, because Prometheus scrapes the pod's; POST
+// /flush is answered to loopback alone.
+func MetricsAddress(port int) string {
+	if port == 0 {
+		return "0"
+	}
+	return ":" + strconv.Itoa(port)
 }
 
 // Exit codes of the syncer.
