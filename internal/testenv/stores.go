@@ -76,7 +76,7 @@ func RcloneS3(t testing.TB, opts ...Option) *Server {
 			args: []string{"serve", "s3", "--addr", fmt.Sprintf("127.0.0.1:%d", s.port), s.DataDir},
 			env: append([]string{
 				"RCLONE_CONFIG=" + filepath.Join(filepath.Dir(s.logFile), "rclone.conf"),
-				"RCLONE_AUTH_KEY=" + s.AccessKey + "," + s.SecretKey,
+				`RCLONE_AUTH_KEY="` + s.AccessKey + "," + s.SecretKey + `"`,
 			}, o.env...),
 		}
 	}

@@ -1,0 +1,256 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+// listenTimeout bounds the wait for an event of the store.
+const listenTimeout = 3 * time.Second
+
+// Abilities implements [store.Store]. Each ability is tried on objects of
+// random names, so that several callers do not disturb each other.
+func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities, err error) {
+	p := &probe{s: s, folder: prefix + contract.ProbePrefix + rand.Text() + "/"}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		defer cancel()
+		if cleanErr := p.clean(ctx); err == nil {
+			err = cleanErr
+		}
+	}()
+	for _, try := range []struct {
+		name  string
+		holds *bool
+		run   func(context.Context) (bool, error)
+	}{
+		{"conditional writes", &a.ConditionalPut, p.conditionalPut},
+		{"conditional completion of multipart uploads", &a.ConditionalMultipart, p.conditionalMultipart},
+		{"checksums", &a.Checksums, p.checksums},
+		{"metadata in listings", &a.ListingMetadata, p.listingMetadata},
+		{"versions", &a.Versioning, p.versioning},
+		{"a file and a folder of one name", &a.FileAndFolder, p.fileAndFolder},
+		{"notifications", &a.Notifications, p.notifications},
+	} {
+		if *try.holds, err = try.run(ctx); err != nil {
+			return a, fmt.Errorf("try %s: %w", try.name, err)
+		}
+	}
+	return a, nil
+}
+
+// probe tries things out below one folder.
+type probe struct {
+	s      *Store
+	folder string
+	keys   []string // written, newest last
+}
+
+func (p *probe) key(name string) string {
+	key := p.folder + name
+	p.keys = append(p.keys, key)
+	return key
+}
+
+// put writes a small object by the code that the engine uses.
+func (p *probe) put(ctx context.Context, key, content string, c store.Condition) (store.Object, error) {
+	return p.s.Upload(ctx, store.Upload{
+		Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)),
+		Metadata: map[string]string{"mtime": "1"}, Condition: c,
+	})
+}
+
+// refused says whether a write was refused because of its condition. Stores
+// without conditions either let it through or say that they have none.
+func refused(err error) (bool, error) {
+	switch {
+	case err == nil, isUnsupported(err):
+		return false, nil
+	case errors.Is(err, store.ErrPrecondition):
+		return true, nil
+	}
+	return false, err
+}
+
+func (p *probe) conditionalPut(ctx context.Context) (bool, error) {
+	key := p.key("put")
+	first, err := p.put(ctx, key, "first", store.Condition{IfAbsent: true})
+	if err != nil {
+		if isUnsupported(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	if _, err := p.put(ctx, key, "second", store.Condition{IfMatch: first.ETag}); err != nil {
+		_, err = refused(err)
+		return false, err
+	}
+	// Now first's ETag is an old one, and the key is taken.
+	for _, c := range []store.Condition{{IfAbsent: true}, {IfMatch: first.ETag}} {
+		_, err := p.put(ctx, key, "third", c)
+		if yes, err := refused(err); err != nil || !yes {
+			return false, err
+		}
+	}
+	// Where there is nothing, nothing matches.
+	_, err = p.put(ctx, p.key("nothing"), "first", store.Condition{IfMatch: first.ETag})
+	return refused(err)
+}
+
+func (p *probe) conditionalMultipart(ctx context.Context) (bool, error) {
+	key := p.key("multipart")
+	first, err := p.multipart(ctx, key, "first", store.Condition{IfAbsent: true})
+	if err != nil {
+		_, err = refused(err)
+		return false, err
+	}
+	if _, err := p.multipart(ctx, key, "second", store.Condition{IfMatch: first}); err != nil {
+		_, err = refused(err)
+		return false, err
+	}
+	for _, c := range []store.Condition{{IfAbsent: true}, {IfMatch: first}} {
+		_, err := p.multipart(ctx, key, "third", c)
+		if yes, err := refused(err); err != nil || !yes {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (p *probe) multipart(ctx context.Context, key, content string, c store.Condition) (string, error) {
+	etag, err := p.s.uploadParts(ctx, store.Upload{
+		Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)), Condition: c,
+	})
+	if err != nil {
+		return "", p.s.fail(ctx, "upload", key, conditional(c, err))
+	}
+	return etag, nil
+}
+
+func (p *probe) checksums(ctx context.Context) (bool, error) {
+	content := []byte("content")
+	opts := putOptions(nil)
+	opts.UserMetadata[checksumHeader] = encodeCRC(updateCRC(0, []byte("other content")))
+	key := p.key("checksum")
+	_, err := p.s.client.PutObject(ctx, p.s.bucket, key, bytes.NewReader(content), int64(len(content)), "", "", opts)
+	switch {
+	case err == nil:
+		return false, nil // taken although it is wrong
+	case isUnsupported(err):
+		return false, nil
+	case answer(err).StatusCode != http.StatusBadRequest:
+		return false, p.s.fail(ctx, "upload", key, err)
+	}
+	// Refused. Is the right one kept, and handed out again?
+	if _, err := p.put(ctx, key, "content", store.Condition{}); err != nil {
+		return false, err
+	}
+	body, info, err := p.s.get(ctx, key, "", nil)
+	if err != nil {
+		return false, p.s.fail(ctx, "read", key, err)
+	}
+	body.Close()
+	return info.ChecksumCRC64NVME == encodeCRC(updateCRC(0, content)), nil
+}
+
+func (p *probe) listingMetadata(ctx context.Context) (bool, error) {
+	key := p.key("listing")
+	if _, err := p.put(ctx, key, "content", store.Condition{}); err != nil {
+		return false, err
+	}
+	for o, err := range p.s.List(ctx, key) {
+		if err != nil {
+			return false, err
+		}
+		if o.Key == key {
+			return o.Metadata["mtime"] == "1", nil
+		}
+	}
+	return false, nil
+}
+
+func (p *probe) versioning(ctx context.Context) (bool, error) {
+	v, err := p.s.client.GetBucketVersioning(ctx, p.s.bucket)
+	if err != nil {
+		// Credentials that may not ask are common; the answer only informs.
+		if isUnsupported(err) || errors.Is(class(err), store.ErrAccessDenied) {
+			return false, nil
+		}
+		return false, p.s.fail(ctx, "look at the versions of", "", err)
+	}
+	return v.Enabled(), nil
+}
+
+func (p *probe) fileAndFolder(ctx context.Context) (bool, error) {
+	file := p.key("both")
+	if _, err := p.put(ctx, file, "file", store.Condition{}); err != nil {
+		return false, err
+	}
+	if _, err := p.put(ctx, p.key("both/below"), "below", store.Condition{}); err != nil {
+		if errors.Is(err, store.ErrKeyConflict) {
+			return false, nil
+		}
+		return false, err
+	}
+	b, _, err := p.s.Read(ctx, file)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return string(b) == "file", err
+}
+
+func (p *probe) notifications(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
+	defer cancel()
+	heard := p.s.client.ListenBucketNotification(ctx, p.s.bucket, p.folder, "", []string{"s3:ObjectCreated:*"})
+	defer func() {
+		cancel()
+		for range heard { // until minio-go's goroutine has ended
+		}
+	}()
+	key := p.key("event")
+	// Nothing tells when the store has begun to listen, hence again and again.
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case event, ok := <-heard:
+			return ok && event.Err == nil && len(event.Records) > 0, nil
+		case <-tick.C:
+			if _, err := p.put(ctx, key, "event", store.Condition{}); err != nil && ctx.Err() == nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// clean removes everything, children before parents, every version of it
+// where the bucket keeps versions.
+func (p *probe) clean(ctx context.Context) error {
+	var failed error
+	for i := len(p.keys) - 1; i >= 0; i-- {
+		if err := p.s.Delete(ctx, p.keys[i], ""); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	versions := p.s.client.ListObjectsIter(ctx, p.s.bucket, minio.ListObjectsOptions{
+		Prefix: p.folder, Recursive: true, WithVersions: true,
+	})
+	for v := range versions {
+		if v.Err != nil {
+			break // a store without versions has nothing left
+		}
+		_ = p.s.client.RemoveObject(ctx, p.s.bucket, v.Key, minio.RemoveObjectOptions{VersionID: v.VersionID})
+	}
+	return failed
+}

@@ -1,0 +1,79 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+var errStuckListing = errors.New("the listing does not move on")
+
+// List implements [store.Store]. It holds one page of at most 1,000 objects.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	return func(yield func(store.Object, error) bool) {
+		noOwner := false
+		pages := s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{
+			Prefix:    prefix,
+			Recursive: true,
+			// MinIO's extension; other stores ignore it.
+			WithMetadata: true,
+			FetchOwner:   &noOwner,
+		})
+		// Callers merge listings with what they know, so a key out of order
+		// would read as deleted.
+		last, first := "", true
+		for info := range pages {
+			err := info.Err
+			switch {
+			case err != nil:
+			case !strings.HasPrefix(info.Key, prefix):
+				err = fmt.Errorf("the store answered with key %q, which is not below the prefix", info.Key)
+			case !first && info.Key <= last:
+				err = fmt.Errorf("the store does not list in byte order: %q came after %q", info.Key, last)
+			}
+			if err != nil {
+				yield(store.Object{}, s.fail(ctx, "list", prefix, err))
+				return
+			}
+			last, first = info.Key, false
+			if !yield(listed(info), nil) {
+				return
+			}
+		}
+		// minio-go ends the listing in silence when the context has ended.
+		if err := ctx.Err(); err != nil {
+			yield(store.Object{}, s.fail(ctx, "list", prefix, err))
+		}
+	}
+}
+
+func listed(info minio.ObjectInfo) store.Object {
+	o := store.Object{
+		Key:          info.Key,
+		Size:         info.Size,
+		ETag:         info.ETag,
+		LastModified: info.LastModified,
+	}
+	// MinIO always says at least the content type; with nothing at all the
+	// store does not know the extension.
+	if len(info.UserMetadata) > 0 {
+		o.Metadata = make(map[string]string)
+		for name, value := range info.UserMetadata {
+			if name, ok := userMetadataName(name); ok {
+				o.Metadata[name] = value
+			}
+		}
+	}
+	return o
+}
+
+// userMetadataName turns X-Amz-Meta-Mtime into mtime.
+func userMetadataName(header string) (string, bool) {
+	return strings.CutPrefix(strings.ToLower(header), "x-amz-meta-")
+}

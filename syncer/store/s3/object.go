@@ -1,0 +1,112 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+// maxRead bounds what [Store.Read] takes into memory.
+const maxRead = 1 << 20
+
+// Stat implements [store.Store].
+func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
+	info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+	if err != nil {
+		return store.Object{}, s.fail(ctx, "look up", key, err)
+	}
+	return object(info), nil
+}
+
+// Read implements [store.Store]. Objects of more than 1 MiB are refused.
+func (s *Store) Read(ctx context.Context, key string) ([]byte, store.Object, error) {
+	body, info, err := s.get(ctx, key, "", nil)
+	if err != nil {
+		return nil, store.Object{}, s.fail(ctx, "read", key, err)
+	}
+	defer body.Close()
+	if info.Size > maxRead {
+		return nil, store.Object{}, fmt.Errorf("read %s: %d bytes are too many, at most %d", key, info.Size, maxRead)
+	}
+	b := make([]byte, info.Size)
+	if _, err := io.ReadFull(body, b); err != nil {
+		return nil, store.Object{}, s.fail(ctx, "read", key, err)
+	}
+	d := digestOf(info)
+	h := d.hasher()
+	h.Write(b)
+	if err := d.check(h.Sum(nil)); err != nil {
+		return nil, store.Object{}, s.fail(ctx, "read", key, err)
+	}
+	return b, object(info), nil
+}
+
+// Delete implements [store.Store]. S3 has no conditional delete that every
+// store knows, so the check comes first.
+func (s *Store) Delete(ctx context.Context, key, etag string) error {
+	if etag != "" {
+		info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+		switch {
+		case errors.Is(class(err), store.ErrNotFound):
+			return nil
+		case err != nil:
+			return s.fail(ctx, "delete", key, err)
+		case info.ETag != etag:
+			return s.fail(ctx, "delete", key, store.ErrPrecondition)
+		}
+	}
+	err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
+	if err != nil && !errors.Is(class(err), store.ErrNotFound) {
+		return s.fail(ctx, "delete", key, err)
+	}
+	return nil
+}
+
+// byteRange is the half-open range [from, to) of an object.
+type byteRange struct{ from, to int64 }
+
+// get begins to fetch an object, if etag is not empty only in that state.
+func (s *Store) get(ctx context.Context, key, etag string, r *byteRange) (io.ReadCloser, minio.ObjectInfo, error) {
+	var opts minio.GetObjectOptions
+	// Not opts.Checksum: we check ourselves, while writing, and know what to
+	// call a mismatch.
+	opts.Set("x-amz-checksum-mode", "ENABLED")
+	if etag != "" {
+		if err := opts.SetMatchETag(etag); err != nil {
+			return nil, minio.ObjectInfo{}, err
+		}
+	}
+	if r != nil {
+		opts.Set("Range", fmt.Sprintf("bytes=%d-%d", r.from, r.to-1))
+	}
+	body, info, _, err := s.client.GetObject(ctx, s.bucket, key, opts)
+	if err != nil {
+		return nil, minio.ObjectInfo{}, err
+	}
+	// Stores that do not know If-Match on GET must not pass for ones that do.
+	if etag != "" && info.ETag != etag {
+		body.Close()
+		return nil, minio.ObjectInfo{}, store.ErrPrecondition
+	}
+	return body, info, nil
+}
+
+func object(info minio.ObjectInfo) store.Object {
+	o := store.Object{
+		Key:          info.Key,
+		Size:         info.Size,
+		ETag:         info.ETag,
+		LastModified: info.LastModified,
+		Metadata:     make(map[string]string, len(info.UserMetadata)),
+	}
+	for name, value := range info.UserMetadata {
+		o.Metadata[strings.ToLower(name)] = value
+	}
+	return o
+}

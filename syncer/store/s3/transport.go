@@ -1,0 +1,125 @@
+package s3
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	keepAlive   = 15 * time.Second
+	// bufferSize of a connection, each way: one small object with its headers
+	// goes out in a single write.
+	bufferSize = 16 << 10
+)
+
+// newTransport keeps a connection per concurrent call, and gives up one that
+// stands still.
+func newTransport(cfg Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &watchedConn{Conn: conn, patience: cfg.StallTimeout}, nil
+		},
+		MaxIdleConnsPerHost: cfg.Concurrency,
+		// Shorter than the patience with a silent connection, which would
+		// otherwise end idle ones in the middle of being used again.
+		IdleConnTimeout:     cfg.StallTimeout / 2,
+		TLSHandshakeTimeout: dialTimeout,
+		WriteBufferSize:     bufferSize,
+		ReadBufferSize:      bufferSize,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		// An object stored with Content-Encoding: gzip is restored as stored.
+		DisableCompression: true,
+	}
+}
+
+// watchedConn fails a read or a write when nothing at all has moved for as
+// long as its patience lasts, however long the whole transfer takes. While a
+// request is being sent the answer is not yet due, so writing renews the
+// deadline of both.
+type watchedConn struct {
+	net.Conn
+	patience time.Duration
+
+	mu  sync.Mutex
+	set time.Time // when the deadline was last renewed
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	if err := c.renew(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *watchedConn) Write(b []byte) (int, error) {
+	// A large buffer may take many round trips; each piece that gets through
+	// is progress.
+	const piece = 256 << 10
+	var written int
+	for {
+		if err := c.renew(); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(b[:min(len(b), piece)])
+		written += n
+		if b = b[n:]; err != nil || len(b) == 0 {
+			return written, err
+		}
+	}
+}
+
+// renew moves the deadline, but not so often that it costs anything.
+func (c *watchedConn) renew() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.set) < c.patience/16 {
+		return nil
+	}
+	c.set = now
+	return c.SetDeadline(now.Add(c.patience))
+}
+
+// trustingTransport trusts the authorities of the credentials folder besides
+// the system's, also after they have changed.
+type trustingTransport struct {
+	creds *credentialsDir
+	base  *http.Transport
+
+	mu         sync.Mutex
+	current    *http.Transport
+	generation uint64
+}
+
+func (t *trustingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.transport().RoundTrip(r)
+}
+
+// CloseIdleConnections is what http.Client.CloseIdleConnections looks for.
+func (t *trustingTransport) CloseIdleConnections() { t.transport().CloseIdleConnections() }
+
+func (t *trustingTransport) transport() *http.Transport {
+	roots, generation := t.creds.roots()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current == nil || t.generation != generation {
+		if t.current != nil {
+			t.current.CloseIdleConnections()
+		}
+		t.current = t.base.Clone()
+		t.current.TLSClientConfig.RootCAs = roots
+		t.generation = generation
+	}
+	return t.current
+}

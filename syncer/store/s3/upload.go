@@ -1,0 +1,296 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+const (
+	// maxSingle is the largest object that is read into memory and sent in one
+	// request; larger ones go in parts.
+	maxSingle = 8 << 20
+	// maxBuffered bounds the memory of all of those together.
+	maxBuffered = 32 << 20
+	// abortTimeout bounds the tidying up after a failed upload.
+	abortTimeout = 10 * time.Second
+	// partWorkers is how many parts of one object travel at a time.
+	partWorkers = 4
+)
+
+// Upload implements [store.Store].
+func (s *Store) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	var etag string
+	var err error
+	switch {
+	case u.Size < 0 || u.Size > maxSize:
+		err = fmt.Errorf("its size is %d bytes, S3 takes at most %d", u.Size, int64(maxSize))
+	case u.Size <= maxSingle:
+		etag, err = s.uploadSingle(ctx, u)
+	default:
+		etag, err = s.uploadParts(ctx, u)
+	}
+	if err != nil {
+		return store.Object{}, s.fail(ctx, "upload", u.Key, conditional(u.Condition, err))
+	}
+	return store.Object{Key: u.Key, Size: u.Size, ETag: etag, Metadata: u.Metadata}, nil
+}
+
+// uploadSingle reads the whole body, commits and sends it.
+func (s *Store) uploadSingle(ctx context.Context, u store.Upload) (string, error) {
+	buffer, release, err := s.buffer(ctx, u.Size)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	if err := readFull(u.Body, buffer, 0); err != nil {
+		return "", err
+	}
+	if err := commit(u); err != nil {
+		return "", err
+	}
+	opts := putOptions(u.Metadata)
+	opts.UserMetadata[checksumHeader] = encodeCRC(updateCRC(0, buffer))
+	setCondition(&opts, u.Condition)
+	body := &requestBody{r: bytes.NewReader(buffer), left: u.Size}
+	info, err := s.client.PutObject(ctx, s.bucket, u.Key, body, u.Size, "", "", opts)
+	return info.ETag, body.finish(err)
+}
+
+// uploadParts sends the parts straight from the body, several at a time,
+// commits and completes. Whatever fails, no unfinished upload is left.
+func (s *Store) uploadParts(ctx context.Context, u store.Upload) (_ string, err error) {
+	opts := putOptions(u.Metadata)
+	opts.UserMetadata[checksumAlgorithm] = checksumName
+	opts.UserMetadata[checksumType] = checksumFullObject
+	id, err := s.client.NewMultipartUpload(ctx, s.bucket, u.Key, opts)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+			defer cancel()
+			_ = s.client.AbortMultipartUpload(ctx, s.bucket, u.Key, id)
+		}
+	}()
+
+	size := partSize(u.Size, s.partSize)
+	count := int((u.Size + size - 1) / size)
+	parts := make([]minio.CompletePart, count)
+	sums := make([]uint64, count)
+
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(partWorkers)
+	for i := range parts {
+		from := int64(i) * size
+		length := min(size, u.Size-from)
+		g.Go(func() error {
+			if err := s.transfers.Acquire(gctx, 1); err != nil {
+				return err
+			}
+			defer s.transfers.Release(1)
+			var err error
+			parts[i], sums[i], err = s.uploadPart(gctx, u, id, i+1, from, length)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return "", err
+	}
+	if err := commit(u); err != nil {
+		return "", err
+	}
+
+	whole := sums[0]
+	for i := 1; i < count; i++ {
+		whole = crc64NVMEPoly.combine(whole, sums[i], min(size, u.Size-int64(i)*size))
+	}
+	var done minio.PutObjectOptions
+	done.UserMetadata = map[string]string{checksumHeader: encodeCRC(whole), checksumType: checksumFullObject}
+	setCondition(&done, u.Condition)
+	info, err := s.client.CompleteMultipartUpload(ctx, s.bucket, u.Key, id, parts, done)
+	return info.ETag, err
+}
+
+// uploadPart sends one part. It is read twice: once for the checksum that goes
+// ahead of it, once to send it; what changes in between the store refuses.
+func (s *Store) uploadPart(ctx context.Context, u store.Upload, id string, number int, from, length int64) (minio.CompletePart, uint64, error) {
+	sum, err := sumRange(u.Body, from, length)
+	if err != nil {
+		return minio.CompletePart{}, 0, err
+	}
+	var part minio.ObjectPart
+	err = retry(ctx, func() error {
+		body := &requestBody{r: io.NewSectionReader(u.Body, from, length), left: length}
+		var err error
+		part, err = s.client.PutObjectPart(ctx, s.bucket, u.Key, id, number, body, length, minio.PutObjectPartOptions{
+			DisableContentSha256: true,
+			CustomHeader:         http.Header{http.CanonicalHeaderKey(checksumHeader): {encodeCRC(sum)}},
+		})
+		return body.finish(err)
+	})
+	return minio.CompletePart{
+		PartNumber:        number,
+		ETag:              part.ETag,
+		ChecksumCRC64NVME: part.ChecksumCRC64NVME,
+	}, sum, err
+}
+
+func commit(u store.Upload) error {
+	if u.Commit == nil {
+		return nil
+	}
+	if err := u.Commit(); err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
+// putOptions carries metadata, and no hash but our own: over plain HTTP
+// minio-go would otherwise sign every chunk's SHA-256.
+func putOptions(metadata map[string]string) minio.PutObjectOptions {
+	m := make(map[string]string, len(metadata)+2)
+	for name, value := range metadata {
+		m["x-amz-meta-"+strings.ToLower(name)] = value
+	}
+	return minio.PutObjectOptions{UserMetadata: m, DisableContentSha256: true}
+}
+
+// conditional turns "not found" into what it says of a condition: where there
+// is nothing, nothing matches.
+func conditional(c store.Condition, err error) error {
+	if c.IfMatch != "" && errors.Is(class(err), store.ErrNotFound) {
+		return fmt.Errorf("%w: %w", store.ErrPrecondition, err)
+	}
+	return err
+}
+
+func setCondition(opts *minio.PutObjectOptions, c store.Condition) {
+	if c.IfMatch != "" {
+		opts.SetMatchETag(c.IfMatch)
+	}
+	if c.IfAbsent {
+		opts.SetMatchETagExcept("*")
+	}
+}
+
+// partSize is the smallest multiple of a MiB, but at least preferred, of which
+// 10,000 hold size bytes.
+func partSize(size, preferred int64) int64 {
+	const unit = 1 << 20
+	least := (size + maxParts - 1) / maxParts
+	return max(preferred, (least+unit-1)/unit*unit)
+}
+
+// readFull fills b from offset. A file that has become shorter is an error.
+func readFull(r io.ReaderAt, b []byte, offset int64) error {
+	if len(b) == 0 {
+		return nil
+	}
+	n, err := r.ReadAt(b, offset)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = fmt.Errorf("it ended after %d bytes: %w", offset+int64(n), io.ErrUnexpectedEOF)
+	}
+	return &localError{fmt.Errorf("read the file: %w", err)}
+}
+
+func sumRange(r io.ReaderAt, from, length int64) (uint64, error) {
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	var sum uint64
+	for length > 0 {
+		b := (*buffer)[:min(length, int64(len(*buffer)))]
+		if err := readFull(r, b, from); err != nil {
+			return 0, err
+		}
+		sum = updateCRC(sum, b)
+		from += int64(len(b))
+		length -= int64(len(b))
+	}
+	return sum, nil
+}
+
+// requestBody is what a request sends. net/http may go on reading it after the
+// answer has come, so it can be shut before its bytes are used otherwise. It
+// remembers why reading failed, which net/http wraps into the same error as a
+// lost connection.
+type requestBody struct {
+	mu   sync.Mutex
+	r    io.Reader
+	left int64 // bytes that r still owes
+	shut bool
+	err  error
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shut {
+		return 0, errShut
+	}
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	if errors.Is(err, io.EOF) && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
+var errShut = errors.New("the request is over")
+
+// finish shuts the body and returns the error of the request that sent it.
+func (b *requestBody) finish(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	if err != nil && b.err != nil {
+		return &localError{fmt.Errorf("read the file: %w", b.err)}
+	}
+	return err
+}
+
+const copyBufferSize = 256 << 10
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBufferSize); return &b }}
+
+// singleBuffers are pools of buffers of 4 KiB, 8 KiB … 8 MiB.
+var singleBuffers [12]sync.Pool
+
+// buffer returns a buffer of size bytes, waiting while too much memory is in
+// use, and what gives it back.
+func (s *Store) buffer(ctx context.Context, size int64) ([]byte, func(), error) {
+	order := max(0, bits.Len64(uint64(max(size, 1)-1))-12)
+	capacity := int64(4096) << order
+	if err := s.buffered.Acquire(ctx, capacity); err != nil {
+		return nil, nil, err
+	}
+	pool := &singleBuffers[order]
+	b, ok := pool.Get().(*[]byte)
+	if !ok {
+		fresh := make([]byte, capacity)
+		b = &fresh
+	}
+	return (*b)[:size], func() {
+		pool.Put(b)
+		s.buffered.Release(capacity)
+	}, nil
+}
