@@ -1,0 +1,184 @@
+package inject
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/webhook/settings"
+)
+
+// The syncer's commands that run in a pod.
+const (
+	commandRestore = "restore"
+	commandSync    = "sync"
+	commandStatus  = "status"
+)
+
+// podIndexLabel is what StatefulSets number their pods with.
+const podIndexLabel = "apps.kubernetes.io/pod-index"
+
+// startupSeconds is how long sync may take to watch the whole volume before it
+// is started anew. Only then do the app's own containers start.
+const startupSeconds = 600
+
+// addContainers puts restore first and sync right behind it (or, as an ordinary
+// container, last), so that the app's own init containers already see the files
+// and are already watched.
+func (b *builder) addContainers() error {
+	user, err := b.chooseUser()
+	if err != nil {
+		return err
+	}
+	spec := &b.pod.Spec
+	b.choosePort()
+
+	if find(b.pod, contract.RestoreContainer) == nil {
+		restore := b.container(contract.RestoreContainer, commandRestore, user)
+		spec.InitContainers = slices.Insert(spec.InitContainers, 0, restore)
+	}
+	if find(b.pod, contract.SyncContainer) != nil {
+		return nil
+	}
+	sync := b.container(contract.SyncContainer, commandSync, user)
+	b.exposeMetrics(&sync)
+	if !b.native {
+		spec.Containers = append(spec.Containers, sync)
+		return nil
+	}
+	always := corev1.ContainerRestartPolicyAlways
+	sync.RestartPolicy = &always
+	// The probe holds back the app until sync watches. There is no liveness
+	// probe: a sync that waits for a store is healthy, and killing one that
+	// uploads would only delay the upload. No readiness probe either: whether
+	// the app can serve is not for us to say.
+	sync.StartupProbe = &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{
+			Exec: &corev1.ExecAction{Command: []string{contract.SyncerBinary, commandStatus}},
+		},
+		PeriodSeconds:    1,
+		TimeoutSeconds:   5,
+		FailureThreshold: startupSeconds,
+	}
+	after := slices.IndexFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == contract.RestoreContainer })
+	spec.InitContainers = slices.Insert(spec.InitContainers, after+1, sync)
+	return nil
+}
+
+func (b *builder) container(name, command string, user *corev1.SecurityContext) corev1.Container {
+	return corev1.Container{
+		Name:            name,
+		Image:           b.Settings.Image,
+		ImagePullPolicy: b.Settings.ImagePullPolicy,
+		Args:            []string{command},
+		Env:             b.environment(),
+		Resources:       *b.Settings.Resources.DeepCopy(),
+		VolumeMounts:    mounts(b.dataVolume()),
+		SecurityContext: user,
+	}
+}
+
+// environment is the syncer's whole configuration.
+func (b *builder) environment() []corev1.EnvVar {
+	var env []corev1.EnvVar
+	field := func(name, path string) {
+		env = append(env, corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path},
+		}})
+	}
+	// Kubernetes fills in references only to what stands before them.
+	if b.Settings.PrefixUses(contract.PodNameEnv) {
+		field(contract.PodNameEnv, "metadata.name")
+	}
+	if b.Settings.PrefixUses(contract.OrdinalEnv) {
+		field(contract.OrdinalEnv, "metadata.labels['"+podIndexLabel+"']")
+	}
+	for _, flag := range []string{
+		contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint, contract.FlagRegion,
+		contract.FlagPath, contract.FlagStateDir, contract.FlagCredentialsDir,
+		contract.FlagMode, contract.FlagDelete, contract.FlagInclude, contract.FlagExclude,
+		contract.FlagCreateBucket, contract.FlagFlushTimeout, contract.FlagScanInterval, contract.FlagLogLevel,
+	} {
+		if value := flagValue(b.Settings, flag); value != "" {
+			env = append(env, corev1.EnvVar{Name: contract.EnvName(flag), Value: value})
+		}
+	}
+	return env
+}
+
+// flagValue is what the syncer is told, escaped for Kubernetes' own expansion
+// of "$(NAME)"; empty: nothing, its default will do.
+func flagValue(s settings.Settings, flag string) string {
+	switch flag {
+	case contract.FlagPrefix:
+		return s.Prefix // escaped where it was expanded
+	case contract.FlagPath:
+		return contract.DataMountPath
+	case contract.FlagStateDir:
+		return contract.StateMountPath
+	case contract.FlagCredentialsDir:
+		return contract.CredentialsMountPath
+	case contract.FlagEndpoint:
+		return escape(s.Endpoint)
+	case contract.FlagInclude:
+		return escape(strings.Join(s.Include, ","))
+	case contract.FlagExclude:
+		return escape(strings.Join(s.Exclude, ","))
+	}
+	return escape(s.Values[flag]) // all others have the annotation's name and form
+}
+
+func escape(value string) string { return strings.ReplaceAll(value, "$", "$$") }
+
+func mounts(data string) []corev1.VolumeMount {
+	return []corev1.VolumeMount{
+		{Name: data, MountPath: contract.DataMountPath},
+		{Name: contract.StateVolume, MountPath: contract.StateMountPath},
+		{Name: contract.CredentialsVolume, MountPath: contract.CredentialsMountPath, ReadOnly: true},
+	}
+}
+
+// choosePort finds a port for metrics that no container of the app declares. On
+// the host's network there is none: pods of one node would fight for it.
+func (b *builder) choosePort() {
+	if sync := find(b.pod, contract.SyncContainer); sync != nil {
+		for _, p := range sync.Ports {
+			if p.Name == contract.MetricsPortName {
+				b.port = p.ContainerPort
+			}
+		}
+		return
+	}
+	if b.pod.Spec.HostNetwork {
+		b.warn("the pod uses the host's network, where its sidecar opens no port: there are no metrics of it, " +
+			"and no POST /flush")
+		return
+	}
+	taken := map[int32]bool{}
+	for _, c := range containers(b.pod) {
+		for _, p := range c.Ports {
+			taken[p.ContainerPort] = true
+		}
+	}
+	for b.port = contract.DefaultMetricsPort; taken[b.port]; {
+		b.port++
+	}
+	if b.port != contract.DefaultMetricsPort {
+		b.warn("port " + strconv.Itoa(contract.DefaultMetricsPort) +
+			" belongs to the app: the sidecar serves its metrics on " + strconv.Itoa(int(b.port)))
+	}
+}
+
+func (b *builder) exposeMetrics(sync *corev1.Container) {
+	address := "" // none
+	if b.port != 0 {
+		address = ":" + strconv.Itoa(int(b.port))
+		sync.Ports = []corev1.ContainerPort{{
+			Name: contract.MetricsPortName, ContainerPort: b.port, Protocol: corev1.ProtocolTCP,
+		}}
+	}
+	sync.Env = append(sync.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagMetricsAddress), Value: address})
+}

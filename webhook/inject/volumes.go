@@ -1,0 +1,96 @@
+package inject
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/webhook/settings"
+)
+
+// credentialsMode lets every user read the files. The volume is mounted into
+// our two containers alone, which run as the app's user: without an fsGroup
+// nothing narrower is readable for a user that is not root.
+const credentialsMode int32 = 0o444
+
+func (b *builder) addVolumes() error {
+	s := b.Settings
+	if s.Volume == "" {
+		b.addVolume(contract.DataVolume, corev1.VolumeSource{
+			EmptyDir: &corev1.EmptyDirVolumeSource{Medium: s.Medium, SizeLimit: s.SizeLimit},
+		})
+	}
+	b.addVolume(contract.StateVolume, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	mode, optional := credentialsMode, false
+	b.addVolume(contract.CredentialsVolume, corev1.VolumeSource{
+		// Not optional: a missing Secret then shows in `kubectl describe pod`.
+		Secret: &corev1.SecretVolumeSource{SecretName: s.Secret, DefaultMode: &mode, Optional: &optional},
+	})
+	return nil
+}
+
+func (b *builder) addVolume(name string, source corev1.VolumeSource) {
+	if volume(b.pod, name) == nil {
+		b.pod.Spec.Volumes = append(b.pod.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: source})
+	}
+}
+
+// mountIntoApp adds the one mount that the app's containers get, and remembers
+// which containers see the volume.
+func (b *builder) mountIntoApp() error {
+	wanted := map[string]bool{}
+	for _, name := range b.Settings.Containers {
+		wanted[name] = true
+	}
+	for _, c := range appContainers(b.pod) {
+		if b.Settings.Volume == "" && (len(wanted) == 0 || wanted[c.Name]) {
+			if err := b.mountInto(c); err != nil {
+				return err
+			}
+		}
+		for _, m := range c.VolumeMounts {
+			if m.Name == b.dataVolume() {
+				b.mounted = append(b.mounted, c)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) mountInto(c *corev1.Container) error {
+	at := b.Settings.Path
+	for _, m := range c.VolumeMounts {
+		have := path.Clean(m.MountPath)
+		switch {
+		case have == at && m.Name == contract.DataVolume:
+			return nil
+		case have == at:
+			advice := ""
+			if v := volume(b.pod, m.Name); v != nil && v.EmptyDir != nil {
+				advice = fmt.Sprintf(", or sync that emptyDir with %s%s: %s",
+					contract.AnnotationPrefix, contract.Volume, m.Name)
+			}
+			return refusal("container %q already mounts volume %q at %s: choose another %s%s%s",
+				c.Name, m.Name, at, contract.AnnotationPrefix, contract.Path, advice)
+		case strings.HasPrefix(have, at+"/") && m.Name != contract.DataVolume:
+			b.warn(fmt.Sprintf("container %q mounts volume %q at %s, inside the synced %s: what it holds is not synced",
+				c.Name, m.Name, have, at))
+		}
+	}
+	for _, d := range c.VolumeDevices {
+		if path.Clean(d.DevicePath) == at {
+			return refusal("container %q already has a device at %s: choose another %s%s",
+				c.Name, at, contract.AnnotationPrefix, contract.Path)
+		}
+	}
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: contract.DataVolume, MountPath: at})
+	return nil
+}
+
+func dataVolumeName(s settings.Settings) string {
+	return (&builder{Inputs: Inputs{Settings: s}}).dataVolume()
+}

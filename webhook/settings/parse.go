@@ -1,0 +1,242 @@
+package settings
+
+import (
+	"net"
+	"net/url"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+)
+
+// set parses one value into its field.
+func (s *Settings) set(key, value string, in Input) (err error) {
+	switch key {
+	case contract.Bucket:
+		s.Bucket, err = value, checkBucket(value)
+	case contract.Inject:
+		_, err = parseBool(value) // "false" never comes here
+	case contract.Prefix:
+		s.Prefix, err = expandPrefix(value, in.Namespace, in.Workload)
+	case contract.Path:
+		s.Path, err = parsePath(value)
+	case contract.Volume:
+		s.Volume, err = value, checkLabel(value, "the name of an emptyDir in the pod's volumes")
+	case contract.Containers:
+		s.Containers, err = parseContainers(value)
+	case contract.Endpoint:
+		s.Endpoint, err = parseEndpoint(value)
+	case contract.Region:
+		s.Region, err = value, checkRegion(value)
+	case contract.Secret:
+		s.Secret, err = value, checkName(value, "the name of a Secret in the pod's namespace")
+	case contract.Mode:
+		s.Mode, err = value, oneOf(value, contract.Modes()...)
+	case contract.Delete:
+		s.Delete, err = parseBool(value)
+	case contract.Include:
+		s.Include, err = parsePatterns(value)
+	case contract.Exclude:
+		s.Exclude, err = parsePatterns(value)
+	case contract.SizeLimit:
+		s.SizeLimit, err = parseSize(value)
+	case contract.Medium:
+		s.Medium, err = corev1.StorageMedium(value), oneOf(value, "", string(corev1.StorageMediumMemory))
+	case contract.CreateBucket:
+		s.CreateBucket, err = parseBool(value)
+	case contract.FlushTimeout:
+		s.FlushTimeout, err = parseDuration(value, 0)
+	case contract.ScanInterval:
+		s.ScanInterval, err = parseDuration(value, time.Second)
+	case contract.CPURequest:
+		err = setResource(&s.Resources.Requests, corev1.ResourceCPU, value)
+	case contract.CPULimit:
+		err = setResource(&s.Resources.Limits, corev1.ResourceCPU, value)
+	case contract.MemoryRequest:
+		err = setResource(&s.Resources.Requests, corev1.ResourceMemory, value)
+	case contract.MemoryLimit:
+		err = setResource(&s.Resources.Limits, corev1.ResourceMemory, value)
+	case contract.RunAsUser:
+		s.RunAsUser, err = parseID(value)
+	case contract.RunAsGroup:
+		s.RunAsGroup, err = parseID(value)
+	case contract.NativeSidecar:
+		s.NativeSidecar = value
+		err = oneOf(value, contract.NativeAuto, contract.NativeTrue, contract.NativeFalse)
+	case contract.Image:
+		s.Image, err = value, checkImage(value)
+	case contract.ImagePullPolicy:
+		s.ImagePullPolicy = corev1.PullPolicy(value)
+		err = oneOf(value, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
+	case contract.LogLevel:
+		s.LogLevel, err = value, oneOf(value, "debug", "info", "warn", "error")
+	}
+	return err
+}
+
+// checkBucket holds the naming rules that every S3 store shares:
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+func checkBucket(value string) error {
+	shape := regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	if shape.MatchString(value) && !strings.Contains(value, "..") && net.ParseIP(value) == nil {
+		return nil
+	}
+	return must("3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, " +
+		"have no two dots in a row, and not look like an IP address")
+}
+
+func parseBool(value string) (bool, error) {
+	return value == "true", oneOf(value, "true", "false")
+}
+
+func parsePath(value string) (string, error) {
+	clean := path.Clean(value)
+	// Kubernetes refuses a colon in a mount path.
+	if !path.IsAbs(value) || clean == "/" || strings.ContainsAny(value, ":\x00") || hasSegment(value, "..") {
+		return "", must(`an absolute path below "/", without ".." and ":", such as "/data"`)
+	}
+	return clean, nil
+}
+
+func parseContainers(value string) ([]string, error) {
+	names := contract.SplitList(value)
+	if len(names) == 0 {
+		return nil, must("a comma-separated list of container names")
+	}
+	for _, name := range names {
+		if err := checkLabel(name, "a comma-separated list of container names"); err != nil {
+			return nil, err
+		}
+		if name == contract.RestoreContainer || name == contract.SyncContainer {
+			return nil, must("containers of the app; %s is not one of them", name)
+		}
+	}
+	return names, nil
+}
+
+func parseEndpoint(value string) (string, error) {
+	u, err := url.Parse(value)
+	port := ""
+	if err == nil {
+		port = u.Port()
+	}
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", !validPort(port):
+		return "", must("http://host:port or https://host:port of the store, such as https://minio.example.com:9000")
+	case u.User != nil:
+		return "", must("a URL without user and password: credentials belong in the Secret that %s%s names",
+			contract.AnnotationPrefix, contract.Secret)
+	case strings.Trim(u.Path, "/") != "", u.RawQuery != "", u.Fragment != "":
+		return "", must("a URL without path and query: the bucket has an annotation of its own")
+	}
+	return u.Scheme + "://" + u.Host, nil
+}
+
+func validPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && n > 0 && n < 1<<16
+}
+
+func checkRegion(value string) error {
+	if regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(value) {
+		return nil
+	}
+	return must(`the store's region, such as "us-east-1"`)
+}
+
+func checkName(value, what string) error {
+	if len(validation.IsDNS1123Subdomain(value)) > 0 {
+		return must("%s: lower-case letters, digits, hyphens and dots", what)
+	}
+	return nil
+}
+
+func checkLabel(value, what string) error {
+	if len(validation.IsDNS1123Label(value)) > 0 {
+		return must("%s: lower-case letters, digits and hyphens", what)
+	}
+	return nil
+}
+
+func parsePatterns(value string) ([]string, error) {
+	patterns := contract.SplitList(value)
+	for _, pattern := range patterns {
+		if !doublestar.ValidatePattern(pattern) {
+			return nil, must("comma-separated globs, such as \"**/*.log,tmp/**\"; %q is none", pattern)
+		}
+		if path.IsAbs(pattern) || hasSegment(pattern, "..") {
+			return nil, must("globs over the path below the volume's root, without a leading \"/\" and \"..\"; %q can match nothing", pattern)
+		}
+	}
+	return patterns, nil
+}
+
+func parseSize(value string) (*resource.Quantity, error) {
+	if value == "" { // takes a default away
+		return nil, nil
+	}
+	q, err := resource.ParseQuantity(value)
+	if err != nil || q.Value() <= 0 {
+		return nil, must(`a size above zero as a Kubernetes quantity, such as "10Gi"`)
+	}
+	return &q, nil
+}
+
+func parseDuration(value string, least time.Duration) (time.Duration, error) {
+	// A year is longer than any pod waits, and safe to add to a grace period.
+	const most = 365 * 24 * time.Hour
+	d, err := time.ParseDuration(value)
+	if err != nil || d < least || d > most {
+		return 0, must(`a duration of at least %s, such as "90s" or "5m"`, least)
+	}
+	return d, nil
+}
+
+func setResource(list *corev1.ResourceList, name corev1.ResourceName, value string) error {
+	if value == "" { // takes a default away
+		return nil
+	}
+	q, err := resource.ParseQuantity(value)
+	if err != nil || q.Sign() <= 0 {
+		return must(`a Kubernetes quantity above zero, such as "%s"`,
+			map[corev1.ResourceName]string{corev1.ResourceCPU: "100m", corev1.ResourceMemory: "128Mi"}[name])
+	}
+	if *list == nil {
+		*list = corev1.ResourceList{}
+	}
+	(*list)[name] = q
+	return nil
+}
+
+func parseID(value string) (*int64, error) {
+	id, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || id < 0 || id > 1<<31-1 {
+		return nil, must("a number from 0 to 2147483647")
+	}
+	return &id, nil
+}
+
+func checkImage(value string) error {
+	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' }) || strings.Contains(value, "://") {
+		return must(`an image reference, such as "registry.example.com/syncer:1.0"`)
+	}
+	return nil
+}
+
+// hasSegment reports whether one of the path's segments is the given one.
+func hasSegment(p, segment string) bool {
+	for s := range strings.SplitSeq(p, "/") {
+		if s == segment {
+			return true
+		}
+	}
+	return false
+}
