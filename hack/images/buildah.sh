@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+#!/usr/bin/env bash
 # Sourced: buildah with a store of our own, which needs neither a daemon nor
 # namespaces and leaves the user's images alone.
 
