@@ -1,0 +1,246 @@
+// Package syncer is the engine: it keeps a volume (a directory) and a prefix
+// of a bucket equal, by planning from hints and from scans.
+//
+// There is one route for data: an event or a scan makes a path dirty; the
+// plan says what is to be done about it; the executor does it against the
+// store and the tree; the base records it; the status reports it.
+package syncer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
+	"github.com/minio-sidecar/minio-sidecar/syncer/base"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// dirtyLimit is how many differences a scan may be ahead of the workers.
+const dirtyLimit = 10_000
+
+// Config is what an engine does, and for whom.
+type Config struct {
+	Bucket, Endpoint string // for messages and to tell one base from another
+	Prefix           string // "" or ends in "/"
+	Mode             string // contract.Mode…
+	Delete           bool   // apply local deletions to the bucket
+	Include, Exclude []string
+	CreateBucket     bool
+	FlushTimeout     time.Duration // for the last flush
+	ScanInterval     time.Duration // between full scans of the volume
+	// ShutdownQuiet: the last flush ends only when nothing has changed for so
+	// long; for a sidecar that is stopped together with its app.
+	ShutdownQuiet time.Duration
+	Concurrency   int // paths under way at once
+}
+
+// Deps is what an engine works with. Metrics may be nil.
+type Deps struct {
+	Store   store.Store
+	Tree    *tree.Tree
+	Base    *base.DB
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
+}
+
+// Engine is one volume and one prefix. Restore or Sync runs once; the other
+// methods may be called meanwhile from any goroutine.
+type Engine struct {
+	cfg      Config
+	store    store.Store
+	tree     *tree.Tree
+	base     *base.DB
+	log      *slog.Logger
+	metrics  *metrics.Metrics
+	filter   plan.Filter
+	defaults attrs.Defaults
+	writer   string // this process, among the writers of the prefix
+
+	dirty   *dirty.Set
+	gate    *gate
+	state   *state
+	scans   chan scanRequest
+	judge   judge
+	growing *growing
+
+	// mu guards what the passes learn.
+	mu        sync.Mutex
+	rules     plan.Rules
+	abilities store.Abilities
+	scanning  int                     // passes under way: held deletions wait for their end
+	confirmed bool                    // a person let the held deletions go
+	scanAll   bool                    // a scan was asked for that scans had no room for
+	abortWith context.CancelCauseFunc // while restoring
+}
+
+// New checks cfg and puts an engine together. It does no I/O but to look at
+// the volume's root.
+func New(cfg Config, deps Deps) (*Engine, error) {
+	filter, err := plan.NewFilter(cfg.Include, cfg.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Prefix != "" && !strings.HasSuffix(cfg.Prefix, "/") {
+		return nil, fmt.Errorf("prefix %q must end in \"/\"", cfg.Prefix)
+	}
+	if cfg.Concurrency <= 0 {
+		return nil, fmt.Errorf("concurrency %d: must be at least 1", cfg.Concurrency)
+	}
+	root, err := deps.Tree.Root()
+	if err != nil {
+		return nil, fmt.Errorf("look at the volume: %w", err)
+	}
+	e := &Engine{
+		cfg:      cfg,
+		store:    deps.Store,
+		tree:     deps.Tree,
+		base:     deps.Base,
+		log:      deps.Log,
+		metrics:  deps.Metrics,
+		filter:   filter,
+		defaults: attrs.Defaults{UID: root.Attrs.UID, GID: root.Attrs.GID},
+		writer:   writerID(),
+		dirty:    dirty.New(dirtyLimit),
+		gate:     newGate(),
+		state:    newState(),
+		scans:    make(chan scanRequest, 64),
+		judge:    newJudge(),
+		growing:  newGrowing(),
+		// Until the store has been tried out, assume the best: a conditional
+		// request that a store ignores does no harm.
+		abilities: store.Abilities{ConditionalPut: true, ConditionalMultipart: true},
+	}
+	deps.Metrics.Observe(e.Status)
+	return e, nil
+}
+
+// writerID names this process: the pod's name, which is its host name, and a
+// random part, because a container that restarts is another writer.
+func writerID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	host, _, _ = strings.Cut(host, ".")
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails (Go 1.24)
+	return host + "-" + hex.EncodeToString(b[:])
+}
+
+func (e *Engine) currentRules() plan.Rules {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rules
+}
+
+func (e *Engine) setRules(r plan.Rules) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.rules = r
+}
+
+func (e *Engine) setAbort(abort context.CancelCauseFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.abortWith = abort
+}
+
+func (e *Engine) restoring() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.abortWith != nil
+}
+
+// abort ends a restore with an error that waiting does not mend.
+func (e *Engine) abort(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.abortWith != nil {
+		e.abortWith(err)
+	}
+}
+
+// Status is a snapshot.
+func (e *Engine) Status() status.Status {
+	s := e.state.snapshot()
+	s.Bucket, s.Prefix, s.Endpoint, s.Mode = e.cfg.Bucket, e.cfg.Prefix, e.cfg.Endpoint, e.cfg.Mode
+	pending, since := e.dirty.Oldest(shownPaths)
+	for _, p := range pending {
+		s.PendingPaths = append(s.PendingPaths, status.PathReason{Path: p.Key, Reason: p.Reason})
+	}
+	if !since.IsZero() {
+		s.OldestPendingSeconds = time.Since(since).Seconds()
+	}
+	s.Pending = int64(e.dirty.Len())
+	s.Synced = max(e.base.Len()-s.Pending, 0)
+	if s.HaltedDeletes > 0 && s.Condition == status.OK {
+		s.Condition = status.Halted
+		s.Message = haltedMessage(s.HaltedDeletes)
+	}
+	return s
+}
+
+func haltedMessage(n int64) string {
+	return fmt.Sprintf("%d deletions are held back because they would empty most of the volume; "+
+		"if they are meant, run: syncer flush --confirm-deletes", n)
+}
+
+// connect waits until the bucket answers, creating it if that is asked for.
+// It gives up at once on errors that waiting does not mend.
+func (e *Engine) connect(ctx context.Context, fatal func(error) bool) error {
+	for {
+		err := e.store.CheckBucket(ctx)
+		if isNoBucket(err) && e.cfg.CreateBucket && e.cfg.Mode != contract.ModeReadOnly {
+			e.log.Info("creating bucket", "bucket", e.cfg.Bucket)
+			err = e.store.CreateBucket(ctx)
+		}
+		if err == nil {
+			e.gate.ok()
+			e.state.ok()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if fatal(err) {
+			return err
+		}
+		e.failed(err)
+		if err := sleep(ctx, e.gate.wait()); err != nil {
+			return err
+		}
+	}
+}
+
+// failed notes an error that concerns the whole store, and slows down.
+func (e *Engine) failed(err error) {
+	wait, fresh := e.gate.fail()
+	e.dirty.Pause(time.Now().Add(wait))
+	if changed := e.state.fail(err); changed || fresh {
+		e.log.Warn("store does not take part; will try again", "error", err, "wait", wait.Round(time.Millisecond))
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,84 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// ErrTorn: a file changed while it was read; nothing was published.
+var ErrTorn = errors.New("file changed while it was read")
+
+// UnsyncedError: the engine stopped before everything was in the bucket.
+type UnsyncedError struct {
+	Paths  []status.PathReason // the first few
+	Count  int64               // all of them
+	Halted int64               // of these, deletions that the mass-delete guard holds back
+	Cause  error               // why the last flush ended
+}
+
+func (e *UnsyncedError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d changes are not in the bucket", e.Count)
+	for i, p := range e.Paths {
+		sep := ", "
+		if i == 0 {
+			sep = ": "
+		}
+		fmt.Fprintf(&b, "%s%s (%s)", sep, p.Path, p.Reason)
+	}
+	if int64(len(e.Paths)) < e.Count {
+		b.WriteString(", …")
+	}
+	if e.Halted > 0 {
+		b.WriteString("; " + haltedMessage(e.Halted))
+	}
+	if e.Cause != nil {
+		fmt.Fprintf(&b, "; %v", e.Cause)
+	}
+	return b.String()
+}
+
+func (e *UnsyncedError) Unwrap() error { return e.Cause }
+
+func isNoBucket(err error) bool { return errors.Is(err, store.ErrNoBucket) }
+
+// storeWide reports whether err is about the store as a whole: other paths
+// would fail just so, and it is asked less often.
+func storeWide(err error) bool {
+	return errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrAccessDenied) ||
+		errors.Is(err, store.ErrNoBucket) || errors.Is(err, store.ErrFull)
+}
+
+// fatalForRestore reports whether waiting will not mend err. A container that
+// fails is started again by Kubernetes, with a backoff of its own, and its
+// error is what `kubectl describe pod` shows.
+func fatalForRestore(err error) bool {
+	return errors.Is(err, store.ErrAccessDenied) || errors.Is(err, store.ErrNoBucket) ||
+		errors.Is(err, tree.ErrFull)
+}
+
+// conditionOf is the word for err in a status.
+func conditionOf(err error) status.Condition {
+	switch {
+	case err == nil:
+		return status.OK
+	case errors.Is(err, store.ErrNoBucket):
+		return status.NoBucket
+	case errors.Is(err, store.ErrAccessDenied):
+		return status.AccessDenied
+	case errors.Is(err, store.ErrFull):
+		return status.StoreFull
+	case errors.Is(err, store.ErrUnreachable):
+		return status.Unreachable
+	case errors.Is(err, store.ErrDamaged):
+		return status.Damaged
+	case errors.Is(err, tree.ErrFull):
+		return status.VolumeFull
+	}
+	return status.Failing
+}

@@ -1,0 +1,141 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"hash/crc64"
+	"io"
+	"sync"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// neverRests is the reason of a file that is rewritten again and again. It is
+// published when it rests or the app has stopped: an old state is better than
+// one that never was.
+const neverRests = "never rests: it is rewritten while it is read"
+
+// growing remembers files that have not rested for long, to tell a log, which
+// only grows, from anything else. A prefix that reads the same before, during
+// and after more was appended is a state that the file had.
+type growing struct {
+	mu   sync.Mutex
+	seen map[string]prefix
+}
+
+// prefix is the beginning of a file as it was read once.
+type prefix struct {
+	inode uint64
+	size  int64
+	sum   uint64
+}
+
+func newGrowing() *growing { return &growing{seen: map[string]prefix{}} }
+
+func (g *growing) get(key string) (prefix, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p, ok := g.seen[key]
+	return p, ok
+}
+
+func (g *growing) set(key string, p prefix) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.seen[key] = p
+}
+
+func (g *growing) forget(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.seen, key)
+}
+
+// uploadGrowing looks at a file that has not rested for long. If it has only
+// grown since the last such look, what it held at that look's end, or more, is
+// published; the path stays dirty either way.
+func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (result, error) {
+	unrest := result{outcome: dirty.Unrest, reason: neverRests}
+	f, err := e.tree.OpenFile(item.Key)
+	if err != nil {
+		return result{}, err
+	}
+	defer f.Close()
+	now, err := f.Stat()
+	if err != nil {
+		return result{}, err
+	}
+	before, known := e.growing.get(item.Key)
+	sum, old, err := sums(ctx, f, now.Size, before.size)
+	if err != nil {
+		return unrest, nil // shrinking under our hands
+	}
+	this := prefix{inode: now.Inode, size: now.Size, sum: sum}
+	e.growing.set(item.Key, this)
+	if !known || before.inode != this.inode || before.size >= this.size || before.sum != old {
+		return unrest, nil
+	}
+
+	u := store.Upload{
+		Key:      e.cfg.Prefix + item.Key,
+		Body:     f,
+		Size:     now.Size,
+		Metadata: attrs.Encode(now.Kind, now.Attrs),
+		Commit: func() error {
+			again, _, err := sums(ctx, f, this.size, 0)
+			if err != nil || again != this.sum {
+				return fmt.Errorf("read %s: %w", item.Key, ErrTorn)
+			}
+			return nil
+		},
+	}
+	if item.Remote == nil {
+		u.IfAbsent = true
+	} else {
+		u.IfMatch = item.Remote.ETag
+	}
+	obj, err := e.put(ctx, u)
+	if err != nil {
+		return result{}, fmt.Errorf("upload %s: %w", item.Key, err)
+	}
+	e.metrics.Uploads(metrics.OK)
+	e.metrics.UploadBytes(u.Size)
+	// The base says what was published; the file is ahead of it, and so dirty.
+	now.Key = item.Key
+	return result{outcome: dirty.Unrest, reason: "grows all the time: published up to a minute late", put: agreed(now, obj.ETag)}, nil
+}
+
+// sums reads the first size bytes of f and returns their checksum and that of
+// the first part of them.
+func sums(ctx context.Context, f *tree.File, size, part int64) (whole, first uint64, err error) {
+	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	section := io.NewSectionReader(f, 0, size)
+	buf := make([]byte, 128<<10)
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		if off == part {
+			first = sum.Sum64()
+		}
+		n := int64(len(buf))
+		if off < part {
+			n = min(n, part-off)
+		}
+		n = min(n, size-off)
+		if _, err := io.ReadFull(section, buf[:n]); err != nil {
+			return 0, 0, err
+		}
+		_, _ = sum.Write(buf[:n])
+		off += n
+	}
+	if part == size {
+		first = sum.Sum64()
+	}
+	return sum.Sum64(), first, nil
+}

@@ -1,0 +1,212 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// pass finds every difference at and below dir ("" or ending in "/") and makes
+// it dirty. Where listed is set the bucket is listed as well; otherwise the
+// objects are taken to be what the base says. A pass that ends in an error has
+// concluded nothing about what it did not reach.
+func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
+	e.passing(+1)
+	defer e.passing(-1)
+	started := time.Now()
+
+	remote := iter.Seq2[entry.Remote, error](func(func(entry.Remote, error) bool) {})
+	if listed {
+		remote = e.listRemote(ctx, dir)
+	}
+	rules := e.currentRules()
+	for item, err := range plan.Merge(e.tree.Scan(ctx, dir), remote, e.base.Range(dir)) {
+		if err != nil {
+			return err
+		}
+		if !e.filter.Match(item.Key) {
+			continue
+		}
+		if l := item.Local; l != nil && (l.Kind == entry.Special || l.Kind == entry.Opaque) {
+			e.unsyncable(item.Key, l.Reason)
+			continue
+		}
+		var hint *dirty.Remote
+		if listed {
+			hint = &dirty.Remote{Object: item.Remote}
+		} else if item.Base != nil {
+			item.Remote = &entry.Remote{Key: item.Key, ETag: item.Base.ETag}
+		}
+		op := rules.Allow(plan.Decide(item))
+		if op == plan.None {
+			continue
+		}
+		if op == plan.Download || op == plan.Resolve {
+			e.state.expected(item.Remote.Size)
+		}
+		if err := e.dirty.Found(ctx, item.Key, hint); err != nil {
+			return err
+		}
+	}
+	if dir == "" {
+		e.metrics.ScanDuration(time.Since(started))
+	}
+	return nil
+}
+
+func (e *Engine) passing(delta int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.scanning += delta
+	if e.scanning == 0 {
+		e.judge.poke()
+	}
+}
+
+// listRemote yields the objects of the prefix that can be paths in a volume.
+// The others are reported, and never touched.
+func (e *Engine) listRemote(ctx context.Context, dir string) iter.Seq2[entry.Remote, error] {
+	return func(yield func(entry.Remote, error) bool) {
+		for obj, err := range e.store.List(ctx, e.cfg.Prefix+dir) {
+			if err != nil {
+				yield(entry.Remote{}, err)
+				return
+			}
+			r := e.remote(obj)
+			if r.Key == "" || reserved(r.Key) { // the prefix's own folder object, or ours
+				continue
+			}
+			if err := tree.ValidKey(r.Key); err != nil {
+				e.unsyncable(r.Key, "name: "+err.Error())
+				continue
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func reserved(key string) bool {
+	return len(key) >= len(contract.Reserved) && key[:len(contract.Reserved)] == contract.Reserved
+}
+
+func (e *Engine) remote(obj store.Object) entry.Remote {
+	return entry.Remote{
+		Key:   obj.Key[len(e.cfg.Prefix):],
+		Size:  obj.Size,
+		ETag:  obj.ETag,
+		MTime: entry.TimeOf(obj.LastModified),
+	}
+}
+
+// scanRequest asks the pass loop for a pass; done, where set, gets its end.
+type scanRequest struct {
+	dir  string
+	done chan<- error
+}
+
+// requestScan asks for a local scan of dir, and never waits: if the loop is
+// too far behind, one scan of everything covers all.
+func (e *Engine) requestScan(dir string) {
+	select {
+	case e.scans <- scanRequest{dir: dir}:
+	default:
+		e.mu.Lock()
+		e.scanAll = true
+		e.mu.Unlock()
+	}
+}
+
+// scanNow runs a local scan of everything and returns when it has ended.
+func (e *Engine) scanNow(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case e.scans <- scanRequest{done: done}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// scanLoop runs the passes, one at a time: those that are asked for, and a
+// full local scan every ScanInterval, the safety net under file events.
+func (e *Engine) scanLoop(ctx context.Context) {
+	ticker := time.NewTicker(e.cfg.ScanInterval)
+	defer ticker.Stop()
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	for {
+		var dir string
+		var waiting []chan<- error
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-retry.C:
+		case first := <-e.scans:
+			dir, waiting = e.gather(first)
+		}
+		err := e.pass(ctx, dir, false)
+		for _, done := range waiting {
+			done <- err
+		}
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("scan failed; nothing is deleted on its account; will try again", "folder", dir, "error", err)
+			e.state.fail(fmt.Errorf("scan the volume: %w", err))
+			retry.Reset(scanRetry)
+			continue
+		}
+		if err == nil && dir == "" {
+			e.storeOrVolumeBack()
+		}
+	}
+}
+
+// scanRetry is how soon a failed scan is followed by a full one.
+const scanRetry = 5 * time.Second
+
+// storeOrVolumeBack clears a condition that a scan had set.
+func (e *Engine) storeOrVolumeBack() {
+	if e.gate.wait() == 0 && e.state.ok() {
+		e.log.Info("scan succeeds again")
+	}
+}
+
+// gather takes what else is waiting; two different folders become one scan of
+// everything.
+func (e *Engine) gather(first scanRequest) (dir string, waiting []chan<- error) {
+	dir = first.dir
+	next := first
+	for {
+		if next.dir != dir {
+			dir = ""
+		}
+		if next.done != nil {
+			waiting = append(waiting, next.done)
+		}
+		select {
+		case next = <-e.scans:
+		default:
+			e.mu.Lock()
+			if e.scanAll {
+				dir, e.scanAll = "", false
+			}
+			e.mu.Unlock()
+			return dir, waiting
+		}
+	}
+}

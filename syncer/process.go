@@ -1,0 +1,337 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
+	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+const (
+	// replans is how often one look follows an object that keeps changing.
+	replans = 4
+	// patience is how often a path is tried before an obstacle that other
+	// paths may remove (a folder where a file should be) is called final.
+	patience = 6
+)
+
+// result is what a look at one path came to.
+type result struct {
+	outcome dirty.Outcome
+	reason  string
+	put     *entry.Base // what both sides agree on now
+	forget  bool        // neither side has it any more
+}
+
+// unsyncableError: this path cannot be synced, whatever the store or the
+// volume do; the others are not held up.
+type unsyncableError struct{ reason string }
+
+func (e *unsyncableError) Error() string { return e.reason }
+
+// work looks at dirty paths until ctx ends, and returns when all are done.
+func (e *Engine) work(ctx context.Context) {
+	slots := make(chan struct{}, e.cfg.Concurrency)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+		}
+		w, err := e.dirty.Next(ctx)
+		if err != nil {
+			break
+		}
+		go func() {
+			defer func() { <-slots }()
+			e.process(ctx, w)
+		}()
+	}
+	for range cap(slots) - 1 { // the loop itself holds one
+		slots <- struct{}{}
+	}
+}
+
+// process looks at one path, and ends the look once the base has it.
+func (e *Engine) process(ctx context.Context, w dirty.Work) {
+	r, err := e.look(ctx, w)
+	if err != nil {
+		r = e.judgeError(ctx, w, err)
+	}
+	done := func(err error) {
+		if err != nil {
+			e.log.Error("could not record what was synced", "path", w.Key, "error", err)
+			e.dirty.Done(w.Key, dirty.Retry, err.Error())
+			return
+		}
+		e.dirty.Done(w.Key, r.outcome, r.reason)
+		if r.outcome == dirty.Hold {
+			e.judge.poke()
+		}
+	}
+	switch {
+	case r.put != nil:
+		e.base.Put(*r.put, done)
+	case r.forget:
+		e.base.Delete(w.Key, done)
+	default:
+		done(nil)
+	}
+}
+
+// judgeError turns a failure into what happens next with the path. Nothing is
+// dropped: a path that is not synced stays dirty or is named as unsyncable.
+func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result {
+	var no *unsyncableError
+	switch {
+	case ctx.Err() != nil:
+		return result{outcome: dirty.Retry, reason: "stopped"}
+	case errors.As(err, &no):
+		e.unsyncable(w.Key, no.reason)
+		return result{outcome: dirty.Settled}
+	case errors.Is(err, store.ErrKeyRejected):
+		e.unsyncable(w.Key, "name: the store does not accept it")
+		return result{outcome: dirty.Settled}
+	case errors.Is(err, fs.ErrPermission):
+		if e.restoring() && w.Attempts >= patience {
+			e.abort(err)
+		}
+		if !e.restoring() {
+			e.unsyncable(w.Key, "permission: "+err.Error())
+			return result{outcome: dirty.Settled}
+		}
+	case errors.Is(err, tree.ErrBlocked), errors.Is(err, store.ErrKeyConflict):
+		if w.Attempts >= patience {
+			e.unsyncable(w.Key, "blocked: a file and a folder have this name")
+			return result{outcome: dirty.Settled}
+		}
+		return result{outcome: dirty.Retry, reason: "a file and a folder have this name"}
+	case errors.Is(err, ErrTorn), errors.Is(err, tree.ErrChanged):
+		e.metrics.TornReads()
+		return result{outcome: dirty.Unrest, reason: "changes while it is read"}
+	case storeWide(err):
+		if e.restoring() && fatalForRestore(err) {
+			e.abort(err)
+		}
+		e.failed(err)
+		return result{outcome: dirty.Retry, reason: err.Error()}
+	case errors.Is(err, tree.ErrFull):
+		if e.restoring() {
+			e.abort(err)
+		}
+		e.state.fail(err)
+	case errors.Is(err, store.ErrDamaged):
+		if e.restoring() && w.Attempts >= 2 {
+			e.abort(err)
+		}
+		e.state.fail(err)
+	default:
+		if e.restoring() && w.Attempts >= patience {
+			e.abort(err)
+		}
+	}
+	e.log.Warn("path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
+	return result{outcome: dirty.Retry, reason: err.Error()}
+}
+
+func (e *Engine) unsyncable(key, reason string) {
+	if e.state.unsync(key, reason) {
+		e.log.Warn("path cannot be synced", "path", key, "reason", reason)
+	}
+}
+
+// look plans one path from what all sides say of it now, and does it.
+func (e *Engine) look(ctx context.Context, w dirty.Work) (result, error) {
+	if !e.filter.Match(w.Key) {
+		return result{}, nil
+	}
+	item, err := e.item(w.Key)
+	if err != nil {
+		return result{}, err
+	}
+	switch {
+	case w.Remote != nil:
+		item.Remote = w.Remote.Object
+	case item.Base != nil:
+		// Nobody said otherwise, so the object is what it was; the condition
+		// of the write finds out if it is not.
+		item.Remote = &entry.Remote{Key: w.Key, ETag: item.Base.ETag}
+	}
+	for range replans {
+		r, err := e.apply(ctx, w, item)
+		if !errors.Is(err, store.ErrPrecondition) && !errors.Is(err, store.ErrNotFound) {
+			if err == nil {
+				e.storeAnswered()
+			}
+			return r, err
+		}
+		if item, err = e.item(w.Key); err != nil {
+			return result{}, err
+		}
+		if item.Remote, err = e.stat(ctx, w.Key); err != nil {
+			return result{}, err
+		}
+	}
+	return result{outcome: dirty.Unrest, reason: "the object keeps changing"}, nil
+}
+
+func (e *Engine) storeAnswered() {
+	if e.gate.ok() {
+		e.dirty.Resume()
+	}
+	if e.state.ok() {
+		e.log.Info("store takes part again")
+	}
+}
+
+// item reads what the volume and the base say of key.
+func (e *Engine) item(key string) (plan.Item, error) {
+	item := plan.Item{Key: key}
+	var err error
+	if item.Base, err = e.base.Get(key); err != nil {
+		return item, err
+	}
+	l, marked, ok, err := e.tree.Lookup(entry.Path(key))
+	switch {
+	case err != nil:
+		return item, fmt.Errorf("look at %s: %w", key, err)
+	case !ok:
+	case l.Kind == entry.Special:
+		return item, &unsyncableError{reason: l.Reason}
+	case l.Kind == entry.Opaque:
+		return item, &unsyncableError{reason: l.Reason}
+	case entry.IsDir(key) != (l.Kind == entry.Dir):
+		// A file where the key means a folder, or the reverse: what the key
+		// means is not there.
+	case l.Kind == entry.Dir && !marked && item.Base == nil:
+		// Implied by what is in it; it needs no object.
+	default:
+		item.Local = &l
+	}
+	if !entry.IsDir(key) {
+		e.followFolder(key, ok && l.Kind == entry.Dir, !ok)
+	}
+	return item, nil
+}
+
+// followFolder looks on where an event named a folder by its bare name: at
+// the folder's own object, and at all that was in a folder that is gone.
+func (e *Engine) followFolder(key string, isDir, gone bool) {
+	folder := key + "/"
+	if isDir {
+		e.dirty.Touch(folder)
+		return
+	}
+	if !gone {
+		return
+	}
+	for range e.base.Range(folder) {
+		e.requestScan(folder)
+		return
+	}
+}
+
+func (e *Engine) stat(ctx context.Context, key string) (*entry.Remote, error) {
+	obj, err := e.store.Stat(ctx, e.cfg.Prefix+key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := e.remote(obj)
+	return &r, nil
+}
+
+// apply does what the plan says. ErrPrecondition and ErrNotFound mean that
+// the object is not what item says: ask, and plan again.
+func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	op := e.currentRules().Allow(plan.Decide(item))
+	if op != plan.None {
+		e.log.Debug("plan", "path", item.Key, "op", op.String())
+	}
+	switch op {
+	case plan.Upload:
+		return e.upload(ctx, w, item)
+	case plan.Download:
+		return e.download(ctx, item)
+	case plan.Resolve:
+		return e.resolve(ctx, item)
+	case plan.DeleteRemote, plan.DeleteLocal:
+		if !w.MayDelete {
+			return result{outcome: dirty.Hold, reason: op.String()}, nil
+		}
+		if op == plan.DeleteLocal {
+			return e.deleteLocal(ctx, w, item)
+		}
+		return e.deleteRemote(ctx, item)
+	case plan.Forget:
+		e.state.unsync(item.Key, "")
+		return result{forget: true}, nil
+	}
+	if item.Local == nil || item.Remote != nil {
+		e.state.unsync(item.Key, "")
+	}
+	return result{}, nil
+}
+
+// deleteRemote applies a local deletion to the bucket, after one more look at
+// whether this is still the volume that was restored.
+func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, error) {
+	if err := e.sameVolume(); err != nil {
+		return result{}, err
+	}
+	if err := e.store.Delete(ctx, e.cfg.Prefix+item.Key, item.Base.ETag); err != nil {
+		return result{}, err
+	}
+	e.metrics.Deletes(metrics.Remote)
+	e.state.unsync(item.Key, "")
+	if parent := parentKey(item.Key); parent != "" {
+		e.dirty.Touch(parent) // it may be empty now, and need an object to exist
+	}
+	return result{forget: true}, nil
+}
+
+// deleteLocal applies a remote deletion to the volume. A listing may be older
+// than our own upload of this key, so the store is asked once more.
+func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	if _, err := e.store.Stat(ctx, e.cfg.Prefix+item.Key); !errors.Is(err, store.ErrNotFound) {
+		if err == nil {
+			err = fmt.Errorf("delete %s: %w", item.Key, store.ErrPrecondition)
+		}
+		return result{}, err
+	}
+	err := e.tree.Remove(item.Key, item.Local.Fingerprint)
+	if errors.Is(err, tree.ErrNotEmpty) {
+		if w.Attempts < patience {
+			return result{outcome: dirty.Retry, reason: "folder is not empty yet"}, nil
+		}
+		return result{forget: true}, nil // implied by what is still in it
+	}
+	if err != nil {
+		return result{}, err
+	}
+	e.metrics.Deletes(metrics.Local)
+	e.state.unsync(item.Key, "")
+	return result{forget: true}, e.tree.PruneParents(item.Key, func(dir string) bool {
+		b, err := e.base.Get(dir)
+		return b != nil || err != nil // a folder with an object of its own stays
+	})
+}
+
+// parentKey is the key of the folder that key is in; "" is the root.
+func parentKey(key string) string {
+	p := entry.Path(key)
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] == '/' {
+			return p[:i+1]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,309 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/base"
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store/s3"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// patience is the bound on every wait of a test; it is long because a loaded
+// machine is no fault, and no test waits longer than it must.
+const testPatience = 60 * time.Second
+
+// rig is one bucket on a real MinIO, for any number of nodes.
+type rig struct {
+	server   *testenv.Server
+	bucket   string
+	endpoint string // of a proxy, where a test put one in between
+}
+
+func newRig(t *testing.T, server *testenv.Server) *rig {
+	return &rig{server: server, bucket: server.NewBucket(t, false), endpoint: server.Endpoint}
+}
+
+// node is a volume with a syncer of its own, as a pod has.
+type node struct {
+	t      *testing.T
+	rig    *rig
+	dir    string // the volume
+	state  string
+	config Config
+
+	engine *Engine
+	close  func()
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func (r *rig) node(t *testing.T, options ...func(*Config)) *node {
+	n := &node{t: t, rig: r, dir: t.TempDir(), state: t.TempDir(), config: Config{
+		Bucket:       r.bucket,
+		Endpoint:     r.endpoint,
+		Prefix:       "app/",
+		Mode:         contract.ModeShared,
+		Delete:       true,
+		FlushTimeout: testPatience,
+		ScanInterval: time.Hour,
+		Concurrency:  16,
+	}}
+	for _, o := range options {
+		o(&n.config)
+	}
+	t.Cleanup(func() {
+		if n.cancel != nil {
+			n.stop()
+		}
+		n.shut()
+	})
+	return n
+}
+
+// open puts a fresh engine together, as a started container does.
+func (n *node) open() *Engine {
+	n.t.Helper()
+	n.shut()
+	must := func(err error) {
+		if err != nil {
+			n.t.Helper()
+			n.t.Fatal(err)
+		}
+	}
+	st, err := s3.New(s3.Config{
+		Endpoint: n.rig.endpoint, Region: testenv.Region, Bucket: n.config.Bucket,
+		AccessKey: n.rig.server.AccessKey, SecretKey: n.rig.server.SecretKey,
+		Concurrency: n.config.Concurrency,
+	})
+	must(err)
+	tr, err := tree.Open(n.dir)
+	must(err)
+	db, err := base.Open(n.state)
+	must(err)
+	log := slog.New(slog.NewTextHandler(testWriter{n.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n.engine, err = New(n.config, Deps{Store: st, Tree: tr, Base: db, Log: log})
+	must(err)
+	n.close = func() {
+		if err := db.Close(); err != nil {
+			n.t.Error(err)
+		}
+		if err := tr.Close(); err != nil {
+			n.t.Error(err)
+		}
+	}
+	return n.engine
+}
+
+func (n *node) shut() {
+	if n.close != nil {
+		n.close()
+		n.close = nil
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	if testing.Verbose() {
+		fmt.Fprintf(os.Stderr, "%s: %s", w.t.Name(), b)
+	}
+	return len(b), nil
+}
+
+func (n *node) tryRestore() error {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
+	defer cancel()
+	return n.open().Restore(ctx)
+}
+
+func (n *node) restore() {
+	n.t.Helper()
+	if err := n.tryRestore(); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// start runs sync and waits until it is in step.
+func (n *node) start() {
+	n.t.Helper()
+	n.startOnly()
+	n.await("in step", func() bool { return n.engine.Status().Restored })
+}
+
+func (n *node) startOnly() {
+	n.t.Helper()
+	e := n.open()
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel, n.ended = cancel, make(chan error, 1)
+	go func() { n.ended <- e.Sync(ctx) }()
+}
+
+// stop ends sync as SIGTERM does.
+func (n *node) stop() error {
+	n.t.Helper()
+	n.cancel()
+	n.cancel = nil
+	select {
+	case err := <-n.ended:
+		return err
+	case <-time.After(2 * testPatience):
+		n.t.Fatal("sync does not end")
+		return nil
+	}
+}
+
+func (n *node) mustStop() {
+	n.t.Helper()
+	if err := n.stop(); err != nil {
+		n.t.Fatalf("stop: %v", err)
+	}
+}
+
+func (n *node) flush() {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testPatience)
+	defer cancel()
+	if err := n.engine.Flush(ctx, false); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) await(what string, ok func() bool) {
+	n.t.Helper()
+	deadline := time.Now().Add(testPatience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("never %s; status: %+v", what, n.engine.Status())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (n *node) verify() {
+	n.t.Helper()
+	diffs, err := n.engine.Verify(context.Background())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, d := range diffs {
+		n.t.Errorf("%s: %s", d.Path, d.What)
+	}
+}
+
+func (n *node) path(p string) string { return filepath.Join(n.dir, filepath.FromSlash(p)) }
+
+func (n *node) write(p, content string) {
+	n.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(n.path(p)), 0o755); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := os.WriteFile(n.path(p), []byte(content), 0o644); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) remove(p string) {
+	n.t.Helper()
+	if err := os.RemoveAll(n.path(p)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) do(err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// listing describes a volume, one line a path, without what cannot be equal on
+// two nodes.
+func (n *node) listing() map[string]string {
+	n.t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(n.dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(n.dir, p)
+		if err != nil || rel == "." {
+			return err
+		}
+		if rel == strings.TrimSuffix(contract.Reserved, "/") {
+			return fs.SkipDir
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		line := fmt.Sprintf("%s %d:%d", info.Mode(), st.Uid, st.Gid)
+		switch {
+		case info.Mode().IsRegular():
+			content, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			if len(content) > 64 {
+				content = fmt.Appendf(nil, "%d bytes, %x", len(content), content[:32])
+			}
+			line += fmt.Sprintf(" %d.%09d %q", st.Mtim.Sec, st.Mtim.Nsec, content)
+		case info.Mode()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			line += fmt.Sprintf(" %d.%09d -> %q", st.Mtim.Sec, st.Mtim.Nsec, target)
+		}
+		found[rel] = line
+		return nil
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return found
+}
+
+func (n *node) equals(other *node) {
+	n.t.Helper()
+	if diff := cmp.Diff(other.listing(), n.listing()); diff != "" {
+		n.t.Errorf("volumes differ (- the other, + this one):\n%s", diff)
+	}
+}
+
+// keys are the objects of the prefix, ours left out.
+func (r *rig) keys(t *testing.T, prefix string) []string {
+	t.Helper()
+	var keys []string
+	st, err := s3.New(s3.Config{Endpoint: r.server.Endpoint, Region: testenv.Region, Bucket: r.bucket,
+		AccessKey: r.server.AccessKey, SecretKey: r.server.SecretKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for obj, err := range st.List(context.Background(), prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key := obj.Key[len(prefix):]; !strings.HasPrefix(key, contract.Reserved) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func condition(n *node) status.Condition { return n.engine.Status().Condition }

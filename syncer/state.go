@@ -1,0 +1,104 @@
+package syncer
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+)
+
+// shownPaths is how many paths a status names.
+const shownPaths = 20
+
+// state is what the engine says of itself, beside what the dirty set knows.
+type state struct {
+	mu         sync.Mutex
+	s          status.Status
+	unsyncable map[string]string // key → reason
+}
+
+func newState() *state {
+	return &state{
+		s:          status.Status{Phase: status.Starting, Condition: status.OK, Since: time.Now()},
+		unsyncable: map[string]string{},
+	}
+}
+
+func (s *state) snapshot() status.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snap := s.s
+	snap.OtherWriters = slices.Clone(snap.OtherWriters)
+	snap.Notes = slices.Clone(snap.Notes)
+	snap.Unsyncable = int64(len(s.unsyncable))
+	for key, reason := range s.unsyncable {
+		snap.UnsyncablePaths = append(snap.UnsyncablePaths, status.PathReason{Path: key, Reason: reason})
+	}
+	slices.SortFunc(snap.UnsyncablePaths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
+	snap.UnsyncablePaths = snap.UnsyncablePaths[:min(len(snap.UnsyncablePaths), shownPaths)]
+	return snap
+}
+
+func (s *state) update(f func(*status.Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.s)
+}
+
+func (s *state) phase(p status.Phase) { s.update(func(st *status.Status) { st.Phase = p }) }
+
+// fail sets the condition that err stands for and reports whether that is news.
+func (s *state) fail(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := conditionOf(err)
+	news := s.s.Condition != c
+	if news {
+		s.s.Since = time.Now()
+	}
+	s.s.Condition, s.s.Message = c, err.Error()
+	return news
+}
+
+// ok clears the condition and reports whether there was one.
+func (s *state) ok() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.s.Condition == status.OK {
+		return false
+	}
+	s.s.Condition, s.s.Message, s.s.Since = status.OK, "", time.Now()
+	return true
+}
+
+// unsync notes that key cannot be synced; "" takes the note away. It reports
+// whether that is news.
+func (s *state) unsync(key, reason string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, known := s.unsyncable[key]
+	if reason == "" {
+		delete(s.unsyncable, key)
+		return known
+	}
+	s.unsyncable[key] = reason
+	return old != reason
+}
+
+// expected counts an entry that is to be brought from the bucket.
+func (s *state) expected(bytes int64) {
+	s.update(func(st *status.Status) {
+		st.Progress.FilesTotal++
+		st.Progress.BytesTotal += bytes
+	})
+}
+
+// transferred counts an entry that was brought to where it belongs.
+func (s *state) transferred(bytes int64) {
+	s.update(func(st *status.Status) {
+		st.Progress.FilesDone++
+		st.Progress.BytesDone += bytes
+	})
+}

@@ -1,0 +1,320 @@
+package syncer
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" // ETags of most objects are MD5s; it is compared, not trusted
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
+	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// tick is longer than the grain of the kernel's file times: a file that was
+// changed less than a tick ago could change again without its times showing it.
+const tick = 20 * time.Millisecond
+
+// maxLink is the longest target that Linux takes (PATH_MAX).
+const maxLink = 4096
+
+// upload publishes the local state, if the object is still what item says.
+func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	if w.Restless && item.Local.Kind == entry.File {
+		return e.uploadGrowing(ctx, item)
+	}
+	u := store.Upload{
+		Key:      e.cfg.Prefix + item.Key,
+		Metadata: attrs.Encode(item.Local.Kind, item.Local.Attrs),
+	}
+	if item.Remote == nil {
+		u.IfAbsent = true
+	} else {
+		u.IfMatch = item.Remote.ETag
+	}
+	switch item.Local.Kind {
+	case entry.Dir:
+		u.Body = bytes.NewReader(nil)
+	case entry.Symlink:
+		u.Body, u.Size = bytes.NewReader([]byte(item.Local.Target)), int64(len(item.Local.Target))
+	default:
+		f, err := e.openUnchanged(ctx, item)
+		if err != nil {
+			return result{}, err
+		}
+		defer f.Close()
+		u.Body, u.Size = f, item.Local.Size
+		u.Commit = func() error { return unchanged(f, item) }
+	}
+	obj, err := e.put(ctx, u)
+	switch {
+	case errors.Is(err, store.ErrPrecondition), errors.Is(err, ErrTorn):
+		e.metrics.Uploads(metrics.Changed)
+		return result{}, err
+	case err != nil:
+		e.metrics.Uploads(metrics.Failed)
+		return result{}, fmt.Errorf("upload %s: %w", item.Key, err)
+	}
+	e.metrics.Uploads(metrics.OK)
+	e.metrics.UploadBytes(u.Size)
+	e.state.transferred(u.Size)
+	e.growing.forget(item.Key)
+	e.state.unsync(item.Key, "")
+	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
+}
+
+// put uploads, looking first where the store ignores conditions.
+func (e *Engine) put(ctx context.Context, u store.Upload) (store.Object, error) {
+	e.mu.Lock()
+	able := e.abilities.ConditionalPut && e.abilities.ConditionalMultipart
+	e.mu.Unlock()
+	if able {
+		return e.store.Upload(ctx, u)
+	}
+	obj, err := e.store.Stat(ctx, u.Key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if u.IfMatch != "" {
+			return obj, fmt.Errorf("upload %s: %w", u.Key, store.ErrPrecondition)
+		}
+	case err != nil:
+		return obj, err
+	case u.IfAbsent || u.IfMatch != obj.ETag:
+		return obj, fmt.Errorf("upload %s: %w", u.Key, store.ErrPrecondition)
+	}
+	u.Condition = store.Condition{}
+	return e.store.Upload(ctx, u)
+}
+
+// openUnchanged opens the file that item describes, if it is that still, once
+// it has rested for a tick.
+func (e *Engine) openUnchanged(ctx context.Context, item plan.Item) (*tree.File, error) {
+	f, err := e.tree.OpenFile(item.Key)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Settle(); err != nil {
+		e.log.Debug("could not start write-back", "path", item.Key, "error", err)
+	}
+	if age := time.Since(item.Local.CTime.Std()); age >= 0 && age < tick {
+		if err := sleep(ctx, tick-age); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	if err := unchanged(f, item); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// unchanged is the second look: what was read is a state that the file had,
+// because nothing has touched it since before the first byte.
+func unchanged(f *tree.File, item plan.Item) error {
+	now, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read %s: %w", item.Key, err)
+	}
+	if now.Fingerprint != item.Local.Fingerprint {
+		return fmt.Errorf("read %s: %w", item.Key, ErrTorn)
+	}
+	return nil
+}
+
+func agreed(l entry.Local, etag string) *entry.Base {
+	return &entry.Base{Key: l.Key, Local: l.Fingerprint, Attrs: l.Attrs, ETag: etag}
+}
+
+// download brings the object to its path, if the volume still has what item says.
+func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
+	var expect *entry.Fingerprint
+	if item.Local != nil {
+		expect = &item.Local.Fingerprint
+	}
+	l, obj, err := e.fetch(ctx, item, entry.Path(item.Key), expect)
+	switch {
+	case errors.Is(err, store.ErrPrecondition), errors.Is(err, store.ErrNotFound), errors.Is(err, tree.ErrChanged):
+		e.metrics.Downloads(metrics.Changed)
+		return result{}, err
+	case err != nil:
+		e.metrics.Downloads(metrics.Failed)
+		return result{}, fmt.Errorf("download %s: %w", item.Key, err)
+	}
+	e.metrics.Downloads(metrics.OK)
+	e.state.transferred(obj.Size)
+	e.state.unsync(item.Key, "")
+	l.Key = item.Key
+	return result{put: agreed(l, obj.ETag)}, nil
+}
+
+// fetch writes the object's content and attributes to path.
+func (e *Engine) fetch(ctx context.Context, item plan.Item, path string, expect *entry.Fingerprint) (entry.Local, store.Object, error) {
+	key := e.cfg.Prefix + item.Key
+	if entry.IsDir(item.Key) {
+		return e.fetchDir(ctx, key, path)
+	}
+	size := item.Remote.Size
+	tmp, err := e.tree.Create(size)
+	if err != nil {
+		return entry.Local{}, store.Object{}, err
+	}
+	defer tmp.Discard()
+	obj, err := e.store.Download(ctx, key, item.Remote.ETag, size, tmp)
+	if err != nil {
+		return entry.Local{}, obj, err
+	}
+	kind, a := e.decode(obj)
+	if kind != entry.Symlink {
+		l, err := tmp.Commit(path, a, expect)
+		return l, obj, err
+	}
+	if size > maxLink {
+		return entry.Local{}, obj, &unsyncableError{reason: "link: its target is longer than a path can be"}
+	}
+	target := make([]byte, size)
+	if _, err := tmp.ReadAt(target, 0); err != nil && !errors.Is(err, io.EOF) {
+		return entry.Local{}, obj, err
+	}
+	if len(target) == 0 || bytes.IndexByte(target, 0) >= 0 {
+		return entry.Local{}, obj, &unsyncableError{reason: "link: its target is not a path"}
+	}
+	l, err := e.tree.Symlink(string(target), path, a, expect)
+	return l, obj, err
+}
+
+func (e *Engine) fetchDir(ctx context.Context, key, path string) (entry.Local, store.Object, error) {
+	obj, err := e.store.Stat(ctx, key)
+	if err != nil {
+		return entry.Local{}, obj, err
+	}
+	if obj.Size > 0 {
+		return entry.Local{}, obj, &unsyncableError{reason: "folder: its object has content, which a folder cannot have"}
+	}
+	_, a := e.decode(obj)
+	l, err := e.tree.Mkdir(path, a)
+	return l, obj, err
+}
+
+// decode reads the attributes of an object.
+func (e *Engine) decode(obj store.Object) (entry.Kind, entry.Attrs) {
+	d := e.defaults
+	d.MTime = entry.TimeOf(obj.LastModified)
+	d.Dir = entry.IsDir(obj.Key)
+	return attrs.Decode(obj.Metadata, d)
+}
+
+// resolve settles a path that changed on both sides. Equal content is
+// adopted; otherwise both are kept, one of them beside the path. It is done
+// in steps that a crash may part: each leaves a state that the plan goes on from.
+func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
+	obj, err := e.store.Stat(ctx, e.cfg.Prefix+item.Key)
+	if err != nil {
+		return result{}, err
+	}
+	if obj.ETag != item.Remote.ETag {
+		return result{}, fmt.Errorf("compare %s: %w", item.Key, store.ErrPrecondition)
+	}
+	item.Remote.Size = obj.Size
+	kind, a := e.decode(obj)
+	if item.Local.Kind == entry.Dir {
+		if item.Local.Attrs.SameDir(a) {
+			return result{put: agreed(*item.Local, obj.ETag)}, nil
+		}
+		return e.download(ctx, item) // a folder has nothing but attributes to lose
+	}
+	equal, err := e.equal(ctx, item, kind, obj)
+	if err != nil {
+		return result{}, err
+	}
+	if equal {
+		e.state.unsync(item.Key, "")
+		return result{put: agreed(*item.Local, obj.ETag)}, nil
+	}
+
+	e.metrics.Conflicts()
+	aside := plan.ConflictPath(item.Key, e.writer, time.Now())
+	winner := plan.Winner(item.Local.MTime, a.MTime)
+	e.log.Warn("changed on both sides; both are kept", "path", item.Key, "keeps the path", winner.String(), "other", aside)
+	if winner == plan.RemoteSide {
+		if _, err := e.tree.MoveAside(item.Key, aside); err != nil {
+			return result{}, err
+		}
+		e.dirty.Touch(aside)
+		item.Local = nil
+		return e.download(ctx, item)
+	}
+	if _, _, err := e.fetch(ctx, item, aside, nil); err != nil {
+		return result{}, err
+	}
+	e.dirty.Touch(aside)
+	e.dirty.Touch(item.Key)
+	// As if the volume had been at the object's state and was changed then:
+	// what is left is an ordinary upload.
+	return result{put: &entry.Base{Key: item.Key, Local: entry.Fingerprint{Kind: entry.File}, ETag: obj.ETag}}, nil
+}
+
+// equal compares contents, cheaply where the ETag is an MD5.
+func (e *Engine) equal(ctx context.Context, item plan.Item, kind entry.Kind, obj store.Object) (bool, error) {
+	if kind != item.Local.Kind {
+		return false, nil
+	}
+	if kind == entry.Symlink {
+		target, _, err := e.store.Read(ctx, obj.Key)
+		return err == nil && string(target) == item.Local.Target, err
+	}
+	if obj.Size != item.Local.Size {
+		return false, nil
+	}
+	if obj.Size == 0 {
+		return true, nil
+	}
+	f, err := e.openUnchanged(ctx, item)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	sum := md5.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, obj.Size)); err != nil {
+		return false, fmt.Errorf("read %s: %w", item.Key, err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) == obj.ETag {
+		return true, unchanged(f, item)
+	}
+	return e.sameBytes(ctx, f, obj)
+}
+
+// sameBytes downloads the object beside the volume's file and compares: an
+// ETag that differs proves nothing where the store encrypts or the object
+// came in parts.
+func (e *Engine) sameBytes(ctx context.Context, f *tree.File, obj store.Object) (bool, error) {
+	tmp, err := e.tree.Create(obj.Size)
+	if err != nil {
+		return false, err
+	}
+	defer tmp.Discard()
+	if _, err := e.store.Download(ctx, obj.Key, obj.ETag, obj.Size, tmp); err != nil {
+		return false, err
+	}
+	const block = 256 << 10
+	a, b := make([]byte, block), make([]byte, block)
+	for off := int64(0); off < obj.Size; off += block {
+		n := int(min(block, obj.Size-off))
+		if _, err := f.ReadAt(a[:n], off); err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if _, err := tmp.ReadAt(b[:n], off); err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
