@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -46,6 +47,7 @@ func (b *builder) addContainers() error {
 	sync := b.container(contract.SyncContainer, commandSync, user)
 	b.exposeMetrics(&sync)
 	if !b.native {
+		b.stopWithApp(&sync)
 		spec.Containers = append(spec.Containers, sync)
 		return nil
 	}
@@ -66,6 +68,22 @@ func (b *builder) addContainers() error {
 	after := slices.IndexFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == contract.RestoreContainer })
 	spec.InitContainers = slices.Insert(spec.InitContainers, after+1, sync)
 	return nil
+}
+
+// stopWithApp tells a sync that is an ordinary container how to end. It gets
+// SIGTERM together with the app, which may go on writing: so it has the whole
+// grace period, less a moment to end by itself, and looks for quiet. Quiet for
+// as long as the app's own grace would be certain and make each stop as long;
+// ten seconds are a compromise.
+func (b *builder) stopWithApp(sync *corev1.Container) {
+	const quiet = 10 * time.Second
+	whole := time.Duration(b.original+b.flushSeconds()) * time.Second
+	for i := range sync.Env {
+		if sync.Env[i].Name == contract.EnvName(contract.FlagFlushTimeout) {
+			sync.Env[i].Value = max(whole-time.Second, 0).String()
+		}
+	}
+	sync.Env = append(sync.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagShutdownQuiet), Value: quiet.String()})
 }
 
 func (b *builder) container(name, command string, user *corev1.SecurityContext) corev1.Container {
@@ -173,12 +191,11 @@ func (b *builder) choosePort() {
 }
 
 func (b *builder) exposeMetrics(sync *corev1.Container) {
-	address := "" // none
 	if b.port != 0 {
-		address = ":" + strconv.Itoa(int(b.port))
 		sync.Ports = []corev1.ContainerPort{{
 			Name: contract.MetricsPortName, ContainerPort: b.port, Protocol: corev1.ProtocolTCP,
 		}}
 	}
+	address := contract.MetricsAddress(int(b.port))
 	sync.Env = append(sync.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagMetricsAddress), Value: address})
 }

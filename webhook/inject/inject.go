@@ -47,8 +47,8 @@ func Inject(pod *corev1.Pod, in Inputs) (*corev1.Pod, []string, error) {
 		b.chooseSidecar,
 		b.addVolumes,
 		b.mountIntoApp,
-		b.addContainers,
 		b.raiseGracePeriod,
+		b.addContainers,
 		b.annotate,
 	} {
 		if err := step(); err != nil {

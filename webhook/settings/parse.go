@@ -77,7 +77,7 @@ func (s *Settings) set(key, value string, in Input) (err error) {
 		s.ImagePullPolicy = corev1.PullPolicy(value)
 		err = oneOf(value, string(corev1.PullAlways), string(corev1.PullIfNotPresent), string(corev1.PullNever))
 	case contract.LogLevel:
-		s.LogLevel, err = value, oneOf(value, "debug", "info", "warn", "error")
+		s.LogLevel, err = value, oneOf(value, contract.LogLevels()...)
 	}
 	return err
 }
