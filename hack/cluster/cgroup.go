@@ -17,8 +17,9 @@ import (
 // cgroup.controllers file, else with a folder for each controller of version 1.
 const cgroupMount = "/sys/fs/cgroup"
 
-// controllers are what kubelet and runc must find delegated under version 2.
-var controllers = []string{"cpu", "cpuset", "io", "memory", "pids"}
+// controllers are what kubelet and runc must find delegated under version 2, as
+// far as the kernel has them.
+var controllers = []string{"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 
 // hierarchies lists the trees of control groups below mount.
 func hierarchies(mount string) (roots []string, v2 bool, err error) {

@@ -86,30 +86,44 @@ func (n node) endContainers(ctx context.Context) error {
 }
 
 // removeStrays removes what kubelet and the CNI library write at places that
-// cannot be configured: links to the logs of containers, and what was answered
-// when a container was given its addresses.
+// cannot be configured: links to the logs of containers, what was answered when a
+// container was given its addresses, and a socket for device plugins.
 func (c *cluster) removeStrays() error {
+	strays := []string{
+		"/var/lib/kubelet/device-plugins/kubelet.sock",
+		"/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint",
+	}
 	links, err := filepath.Glob("/var/log/containers/*")
 	if err != nil {
 		return err
 	}
 	for _, link := range links {
 		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, c.state+"/") {
-			if err := os.Remove(link); err != nil {
-				return err
-			}
+			strays = append(strays, link)
 		}
 	}
+	const results = "/var/lib/cni/results/"
 	for _, n := range c.nodes {
-		results, err := filepath.Glob("/var/lib/cni/results/" + n.netns + "-*")
+		prefix := results + n.netns + "-" // network, container, interface
+		answers, err := filepath.Glob(prefix + "*-eth0")
 		if err != nil {
 			return err
 		}
-		for _, result := range results {
-			if err := os.Remove(result); err != nil {
-				return err
-			}
+		for _, answer := range answers {
+			container := strings.TrimSuffix(strings.TrimPrefix(answer, prefix), "-eth0")
+			strays = append(strays, answer, results+"cni-loopback-"+container+"-lo")
 		}
+	}
+	for _, path := range strays {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	// And their folders, unless somebody else has something there.
+	for _, dir := range []string{
+		"/var/lib/kubelet/device-plugins", "/var/lib/kubelet", "/var/log/containers", results, "/var/lib/cni",
+	} {
+		_ = syscall.Rmdir(dir)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func startTime(stat string) (ticks string, ok bool) {
 	// The second field is the command in parentheses, which may hold anything.
 	_, rest, found := cutLast(stat, ")")
 	fields := strings.Fields(rest)
-	const state, start = 3 - 3, 22 - 3 // fields are counted from 1; two are cut off
+	const state, start = 0, 19 // the third and the twenty-second field of all
 	if !found || len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
 		return "", false
 	}
@@ -156,7 +156,7 @@ func (s supervisor) start(p process) error {
 		return err
 	}
 	r := record{PID: cmd.Process.Pid, Identity: identity(cmd.Process.Pid), Fingerprint: p.fingerprint()}
-	go cmd.Wait() // so that one that ends at once leaves no zombie
+	go func() { _ = cmd.Wait() }() // so that one that ends at once leaves no zombie
 
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -185,7 +185,7 @@ func end(r record) error {
 	if err != nil {
 		return err
 	}
-	defer handle.Release()
+	defer func() { _ = handle.Release() }()
 	for _, attempt := range []struct {
 		signal syscall.Signal
 		wait   time.Duration

@@ -292,7 +292,9 @@ func (c *cluster) waitReady(ctx context.Context, p plan) error {
 	})
 }
 
-// healthy asks the API server whether all nodes are ready and DNS is served.
+// healthy asks the API server whether all nodes are ready and DNS is served, and
+// through it the kubelets themselves: for a while, a node that died still counts
+// as ready.
 func (c *cluster) healthy(ctx context.Context, p plan) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -304,13 +306,18 @@ func (c *cluster) healthy(ctx context.Context, p plan) error {
 	if got := strings.Count(out, " True "); got != len(c.nodes) {
 		return fmt.Errorf("%d of %d nodes are ready: %s", got, len(c.nodes), out)
 	}
+	for _, n := range c.nodes {
+		if _, err := c.kubectl(ctx, p.parts, "get", "--raw", "/api/v1/nodes/"+n.name+"/proxy/healthz"); err != nil {
+			return err
+		}
+	}
 	out, err = c.kubectl(ctx, p.parts, "-n", "kube-system", "get", "deployment", "coredns",
 		"-o", "jsonpath={.status.readyReplicas}")
 	if err != nil {
 		return err
 	}
 	if out == "" {
-		return fmt.Errorf("CoreDNS is not ready (kubectl -n kube-system describe pods)")
+		return errors.New("CoreDNS is not ready (kubectl -n kube-system describe pods)")
 	}
 	return nil
 }
