@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -15,8 +16,8 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
-// listenTimeout bounds the wait for an event of the store.
-const listenTimeout = 3 * time.Second
+// eventTimeout is how soon an event must come to be of use.
+const eventTimeout = time.Second
 
 // Abilities implements [store.Store]. Each ability is tried on objects of
 // random names, so that several callers do not disturb each other.
@@ -191,47 +192,52 @@ func (p *probe) versioning(ctx context.Context) (bool, error) {
 	return v.Enabled(), nil
 }
 
+// fileAndFolder is only true if a listing shows both: see hidden.go.
 func (p *probe) fileAndFolder(ctx context.Context) (bool, error) {
-	file := p.key("both")
+	file, below := p.key("both"), p.key("both/below")
 	if _, err := p.put(ctx, file, "file", store.Condition{}); err != nil {
 		return false, err
 	}
-	if _, err := p.put(ctx, p.key("both/below"), "below", store.Condition{}); err != nil {
+	if _, err := p.put(ctx, below, "below", store.Condition{}); err != nil {
 		if errors.Is(err, store.ErrKeyConflict) {
 			return false, nil
 		}
 		return false, err
 	}
-	b, _, err := p.s.Read(ctx, file)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+	var keys []string
+	for o, err := range p.s.List(ctx, file) {
+		if err != nil {
+			return false, err
+		}
+		keys = append(keys, o.Key)
 	}
-	return string(b) == "file", err
+	return slices.Equal(keys, []string{file, below}), nil
 }
 
+// notifications counts only if an event comes soon: some releases of MinIO
+// hold events back until several have come together.
 func (p *probe) notifications(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancel(ctx)
 	heard := p.s.client.ListenBucketNotification(ctx, p.s.bucket, p.folder, "", []string{"s3:ObjectCreated:*"})
 	defer func() {
 		cancel()
 		for range heard { // until minio-go's goroutine has ended
 		}
 	}()
-	key := p.key("event")
-	// Nothing tells when the store has begun to listen, hence again and again.
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	// Nothing tells when the store has begun to listen, hence a second try.
+	for range 2 {
+		if _, err := p.put(ctx, p.key("event"), "event", store.Condition{}); err != nil {
+			return false, err
+		}
 		select {
 		case event, ok := <-heard:
 			return ok && event.Err == nil && len(event.Records) > 0, nil
-		case <-tick.C:
-			if _, err := p.put(ctx, key, "event", store.Condition{}); err != nil && ctx.Err() == nil {
-				return false, err
-			}
+		case <-time.After(eventTimeout):
+		case <-ctx.Done():
+			return false, ctx.Err()
 		}
 	}
+	return false, nil
 }
 
 // clean removes everything, children before parents, every version of it

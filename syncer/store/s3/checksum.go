@@ -26,6 +26,10 @@ const (
 	checksumType       = "x-amz-checksum-type"
 	checksumName       = "CRC64NVME"
 	checksumFullObject = "FULL_OBJECT"
+
+	// What makes a store say its checksums in answers.
+	checksumMode    = "x-amz-checksum-mode"
+	checksumEnabled = "ENABLED"
 )
 
 // encodeCRC is a checksum as its header has it.

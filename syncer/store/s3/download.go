@@ -54,9 +54,7 @@ func (s *Store) downloadWhole(ctx context.Context, key, etag string, size int64,
 // downloadRanges asks what there is and then fetches the pieces of just that,
 // several at a time.
 func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (minio.ObjectInfo, error) {
-	var opts minio.StatObjectOptions
-	opts.Set("x-amz-checksum-mode", "ENABLED")
-	info, err := s.client.StatObject(ctx, s.bucket, key, opts)
+	info, err := s.head(ctx, key)
 	switch {
 	case err != nil:
 		return info, err

@@ -47,7 +47,11 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object,
 			}
 		}
 		// minio-go ends the listing in silence when the context has ended.
-		if err := ctx.Err(); err != nil {
+		err := ctx.Err()
+		if err == nil && first {
+			err = s.checkNotHidden(ctx, prefix)
+		}
+		if err != nil {
 			yield(store.Object{}, s.fail(ctx, "list", prefix, err))
 		}
 	}

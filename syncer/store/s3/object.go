@@ -17,7 +17,7 @@ const maxRead = 1 << 20
 
 // Stat implements [store.Store].
 func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
-	info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+	info, err := s.head(ctx, key)
 	if err != nil {
 		return store.Object{}, s.fail(ctx, "look up", key, err)
 	}
@@ -51,7 +51,7 @@ func (s *Store) Read(ctx context.Context, key string) ([]byte, store.Object, err
 // store knows, so the check comes first.
 func (s *Store) Delete(ctx context.Context, key, etag string) error {
 	if etag != "" {
-		info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+		info, err := s.head(ctx, key)
 		switch {
 		case errors.Is(class(err), store.ErrNotFound):
 			return nil
@@ -61,6 +61,9 @@ func (s *Store) Delete(ctx context.Context, key, etag string) error {
 			return s.fail(ctx, "delete", key, store.ErrPrecondition)
 		}
 	}
+	if err := checkKey(key); err != nil {
+		return s.fail(ctx, "delete", key, err)
+	}
 	err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
 	if err != nil && !errors.Is(class(err), store.ErrNotFound) {
 		return s.fail(ctx, "delete", key, err)
@@ -68,15 +71,28 @@ func (s *Store) Delete(ctx context.Context, key, etag string) error {
 	return nil
 }
 
+// head asks for everything but the content.
+func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) {
+	if err := checkKey(key); err != nil {
+		return minio.ObjectInfo{}, err
+	}
+	var opts minio.StatObjectOptions
+	opts.Set(checksumMode, checksumEnabled)
+	return s.client.StatObject(ctx, s.bucket, key, opts)
+}
+
 // byteRange is the half-open range [from, to) of an object.
 type byteRange struct{ from, to int64 }
 
 // get begins to fetch an object, if etag is not empty only in that state.
 func (s *Store) get(ctx context.Context, key, etag string, r *byteRange) (io.ReadCloser, minio.ObjectInfo, error) {
+	if err := checkKey(key); err != nil {
+		return nil, minio.ObjectInfo{}, err
+	}
 	var opts minio.GetObjectOptions
 	// Not opts.Checksum: we check ourselves, while writing, and know what to
 	// call a mismatch.
-	opts.Set("x-amz-checksum-mode", "ENABLED")
+	opts.Set(checksumMode, checksumEnabled)
 	if etag != "" {
 		if err := opts.SetMatchETag(etag); err != nil {
 			return nil, minio.ObjectInfo{}, err

@@ -13,7 +13,6 @@
 package s3
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
@@ -48,6 +48,9 @@ type Config struct {
 	// Region is the region to sign for; us-east-1 if empty.
 	Region string
 	Bucket string
+	// Prefix is what the caller gives to [Store.List]: an upload that such a
+	// listing would not show is refused.
+	Prefix string
 
 	// CredentialsDir holds the files access-key, secret-key and, optionally,
 	// session-token and ca.crt. They are read again when they change.
@@ -77,11 +80,15 @@ type Store struct {
 	bucket string
 	region string
 
+	idle     interface{ CloseIdleConnections() }
 	partSize int64
 	// buffered bounds the bytes of small uploads that are held in memory.
 	buffered *semaphore.Weighted
 	// transfers bounds the pieces of large objects on their way at a time.
 	transfers *semaphore.Weighted
+
+	prefix string
+	clear  clearNames
 }
 
 var _ store.Store = (*Store)(nil)
@@ -92,8 +99,8 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Bucket == "" {
-		return nil, errors.New("bucket is empty: name the bucket to use")
+	if err := s3utils.CheckValidBucketName(cfg.Bucket); err != nil {
+		return nil, fmt.Errorf("bucket %q: %w", cfg.Bucket, err)
 	}
 	if cfg.Region == "" {
 		cfg.Region = contract.DefaultRegion
@@ -114,25 +121,28 @@ func New(cfg Config) (*Store, error) {
 	s := &Store{
 		bucket:    cfg.Bucket,
 		region:    cfg.Region,
+		prefix:    cfg.Prefix,
 		partSize:  cfg.PartSize,
 		buffered:  semaphore.NewWeighted(maxBuffered),
 		transfers: semaphore.NewWeighted(int64(cfg.Concurrency)),
 	}
 	var provider *credentials.Credentials
-	var rt http.RoundTripper
-	transport := newTransport(cfg)
+	var transport interface {
+		http.RoundTripper
+		CloseIdleConnections()
+	} = newTransport(cfg)
 	if cfg.CredentialsDir != "" {
 		s.creds = newCredentialsDir(cfg.CredentialsDir)
 		provider = credentials.New(s.creds)
-		rt = &trustingTransport{creds: s.creds, base: transport}
+		transport = &trustingTransport{creds: s.creds, base: newTransport(cfg)}
 	} else {
 		provider = credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken)
-		rt = transport
 	}
+	s.idle = transport
 	s.client, err = minio.NewCore(u.Host, &minio.Options{
 		Creds:     provider,
 		Secure:    u.Scheme == "https",
-		Transport: rt,
+		Transport: transport,
 		// Known, so that minio-go does not ask for it before the first request.
 		Region: cfg.Region,
 		// Host names for the known clouds, paths everywhere else.
@@ -145,6 +155,9 @@ func New(cfg Config) (*Store, error) {
 	s.client.SetAppInfo(cfg.App, cfg.Version)
 	return s, nil
 }
+
+// Close lets go of the idle connections. The store can still be used.
+func (s *Store) Close() { s.idle.CloseIdleConnections() }
 
 // parseEndpoint takes http://host[:port] and https://host[:port] and nothing
 // else: a path or a user name would be ignored without a word.

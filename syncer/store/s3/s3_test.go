@@ -1,49 +1,115 @@
 package s3_test
 
 import (
-	"bytes"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store/s3"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store/storetest"
 )
 
-type sink []byte
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func (s sink) WriteAt(b []byte, off int64) (int, error) { return copy(s[off:], b), nil }
+// What the suite's sizes stand on: small parts keep it quick.
+const (
+	single = 8 << 20
+	part   = 5 << 20
+)
 
-func TestSmoke(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, ...testenv.Option) *testenv.Server{
-		"minio": testenv.MinIO, "versitygw": testenv.Versitygw, "rclone": testenv.RcloneS3,
-	} {
+func config(srv *testenv.Server, bucket string) s3.Config {
+	return s3.Config{
+		Endpoint: srv.Endpoint, Region: testenv.Region, Bucket: bucket,
+		AccessKey: srv.AccessKey, SecretKey: srv.SecretKey,
+		PartSize: part,
+	}
+}
+
+func open(t testing.TB, cfg s3.Config) *s3.Store {
+	t.Helper()
+	s, err := s3.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// subject is a store in a new bucket of srv.
+func subject(t testing.TB, srv *testenv.Server, about storetest.Subject) *storetest.Subject {
+	t.Helper()
+	srv.Start(t)
+	bucket := srv.NewBucket(t, about.Can.Versioning)
+	about.Store = open(t, config(srv, bucket))
+	about.Single, about.Part = single, part
+	about.Server = srv
+	about.Open = func(t testing.TB, d storetest.Difference) store.Store {
+		cfg := config(srv, bucket)
+		if d.Bucket != "" {
+			cfg.Bucket = d.Bucket
+		}
+		cfg.Prefix = d.Prefix
+		if d.AccessKey != "" {
+			cfg.AccessKey = d.AccessKey
+		}
+		if d.SecretKey != "" {
+			cfg.SecretKey = d.SecretKey
+		}
+		return open(t, cfg)
+	}
+	about.Unfinished = func(t testing.TB) int {
+		t.Helper()
+		uploads := 0
+		for u := range srv.Client(t).ListIncompleteUploads(t.Context(), bucket, "", true) {
+			if u.Err != nil {
+				t.Fatalf("list unfinished uploads: %v", u.Err)
+			}
+			uploads++
+		}
+		return uploads
+	}
+	return &about
+}
+
+func TestMinIO(t *testing.T) {
+	srv := testenv.MinIO(t)
+	for _, versioned := range []bool{false, true} {
+		name := map[bool]string{false: "plain", true: "versioned"}[versioned]
 		t.Run(name, func(t *testing.T) {
-			srv := start(t)
-			s, err := s3.New(s3.Config{Endpoint: srv.Endpoint, Bucket: srv.NewBucket(t, false), CredentialsDir: srv.CredentialsDir(t)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := s.CheckBucket(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			a, err := s.Abilities(t.Context(), "p/")
-			t.Logf("%+v %v", a, err)
-			for _, size := range []int64{0, 1, 5000, 8 << 20, 8<<20 + 1, 70 << 20} {
-				b := bytes.Repeat([]byte("0123456789abcdef"), int(size/16)+1)[:size]
-				o, err := s.Upload(t.Context(), store.Upload{Key: "p/x", Body: bytes.NewReader(b), Size: size, Metadata: map[string]string{"mtime": "1.5"}})
-				if err != nil {
-					t.Errorf("%d: %v", size, err)
-					continue
-				}
-				got := make(sink, size)
-				d, err := s.Download(t.Context(), "p/x", o.ETag, size, got)
-				if err != nil || !bytes.Equal(got, b) {
-					t.Errorf("%d: %v %v", size, d, err)
-				}
-			}
-			for o, err := range s.List(t.Context(), "p/") {
-				t.Logf("%+v %v", o, err)
-			}
+			storetest.Run(t, func(t testing.TB) *storetest.Subject {
+				return subject(t, srv, storetest.Subject{
+					Can: store.Abilities{
+						ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
+						ListingMetadata: true, Versioning: versioned,
+					},
+					Races: true, CompleteRaces: true, Hides: true,
+					Refuses: []string{"__XLDIR__"},
+				})
+			})
 		})
 	}
+}
+
+func TestVersitygw(t *testing.T) {
+	srv := testenv.Versitygw(t)
+	storetest.Run(t, func(t testing.TB) *storetest.Subject {
+		return subject(t, srv, storetest.Subject{
+			Can: store.Abilities{
+				ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
+			},
+		})
+	})
+}
+
+func TestRclone(t *testing.T) {
+	srv := testenv.RcloneS3(t)
+	storetest.Run(t, func(t testing.TB) *storetest.Subject {
+		return subject(t, srv, storetest.Subject{
+			Can: store.Abilities{
+				ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
+			},
+		})
+	})
 }

@@ -32,20 +32,33 @@ const (
 
 // Upload implements [store.Store].
 func (s *Store) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
-	var etag string
-	var err error
-	switch {
-	case u.Size < 0 || u.Size > maxSize:
-		err = fmt.Errorf("its size is %d bytes, S3 takes at most %d", u.Size, int64(maxSize))
-	case u.Size <= maxSingle:
-		etag, err = s.uploadSingle(ctx, u)
-	default:
-		etag, err = s.uploadParts(ctx, u)
-	}
+	etag, err := s.upload(ctx, u)
 	if err != nil {
 		return store.Object{}, s.fail(ctx, "upload", u.Key, conditional(u.Condition, err))
 	}
 	return store.Object{Key: u.Key, Size: u.Size, ETag: etag, Metadata: u.Metadata}, nil
+}
+
+func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err error) {
+	if u.Size < 0 || u.Size > maxSize {
+		return "", fmt.Errorf("its size is %d bytes, S3 takes at most %d", u.Size, int64(maxSize))
+	}
+	if err := checkKey(u.Key); err != nil {
+		return "", err
+	}
+	hiding, err := s.hiding(ctx, u.Key)
+	if err != nil {
+		return "", err
+	}
+	if u.Size <= maxSingle {
+		etag, err = s.uploadSingle(ctx, u)
+	} else {
+		etag, err = s.uploadParts(ctx, u)
+	}
+	if err == nil && hiding != "" {
+		err = s.checkListed(ctx, u.Key, hiding)
+	}
+	return etag, err
 }
 
 // uploadSingle reads the whole body, commits and sends it.

@@ -1,0 +1,147 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+// MinIO does not list a/b while there is an object a, and in a bucket with
+// versions not even after a was deleted: its delete marker hides a/b from
+// listings for good. An upload that no listing shows is lost to the next
+// restore, so it must not count as done. Hence the names above a key are
+// looked up, each once, and where something is or was, the new object is looked
+// for in the listing that callers use.
+
+// maxClear bounds how many names are remembered.
+const maxClear = 1 << 14
+
+// clearNames remembers the names at which there is no file.
+type clearNames struct {
+	flights singleflight.Group // many files of one new folder come at once
+
+	mu    sync.Mutex
+	names map[string]struct{}
+}
+
+func (c *clearNames) has(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.names[name]
+	return ok
+}
+
+func (c *clearNames) add(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.names == nil || len(c.names) >= maxClear {
+		c.names = make(map[string]struct{})
+	}
+	c.names[strings.Clone(name)] = struct{}{}
+}
+
+// namesAbove are those at which a file would hide key from a listing of
+// prefix: for key a/b/c and prefix a/ these are a and a/b.
+func namesAbove(key, prefix string) []string {
+	var names []string
+	for i := range len(key) - 1 {
+		if key[i] == '/' && i > 0 && i+1 >= len(prefix) {
+			names = append(names, key[:i])
+		}
+	}
+	return names
+}
+
+// hiding returns the first name above key at which there is or was a file,
+// empty if there is none.
+func (s *Store) hiding(ctx context.Context, key string) (string, error) {
+	for _, name := range namesAbove(key, s.prefix) {
+		if s.clear.has(name) {
+			continue
+		}
+		// One caller's impatience must not fail the others.
+		flight := s.clear.flights.DoChan(name, func() (any, error) {
+			return s.isOrWas(context.WithoutCancel(ctx), name)
+		})
+		select {
+		case result := <-flight:
+			if result.Err != nil {
+				return "", result.Err
+			}
+			if result.Val.(bool) {
+				return name, nil
+			}
+			s.clear.add(name)
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	return "", nil
+}
+
+// isOrWas says whether there is an object, or the marker of a deleted one.
+func (s *Store) isOrWas(ctx context.Context, key string) (bool, error) {
+	info, err := s.client.StatObject(ctx, s.bucket, key, minio.StatObjectOptions{})
+	switch {
+	case err == nil || info.IsDeleteMarker:
+		return true, nil
+	case errors.Is(class(err), store.ErrNotFound):
+		return false, nil
+	}
+	return false, err
+}
+
+// checkListed fails if callers would not find key in their listing, and then
+// removes it again.
+func (s *Store) checkListed(ctx context.Context, key, hiding string) error {
+	listing := s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{
+		Prefix: s.prefix, Recursive: true, StartAfter: key[:len(key)-1],
+	})
+	for info := range listing {
+		if info.Err != nil {
+			return info.Err
+		}
+		if info.Key == key {
+			// A store that keeps them apart.
+			for _, name := range namesAbove(key, s.prefix) {
+				s.clear.add(name)
+			}
+			return nil
+		}
+		if info.Key > key {
+			break
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
+		return err
+	}
+	return errHidden(hiding)
+}
+
+// checkNotHidden tells an empty listing of prefix from a hidden one.
+func (s *Store) checkNotHidden(ctx context.Context, prefix string) error {
+	name, isFolder := strings.CutSuffix(prefix, "/")
+	if !isFolder || name == "" {
+		return nil
+	}
+	found, err := s.isOrWas(ctx, name)
+	if err == nil && found {
+		err = errHidden(name)
+	}
+	return err
+}
+
+func errHidden(name string) error {
+	return fmt.Errorf("%w: there is or was an object %s, and this store may then list nothing below that name: remove it with all of its versions, or use another name",
+		store.ErrKeyConflict, name)
+}
