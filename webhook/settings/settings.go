@@ -225,9 +225,10 @@ func contradictions(annotated, lower map[string]string) Errors {
 func (s *Settings) missing(annotated map[string]string, reported Errors) Errors {
 	var problems Errors
 	require := func(key, value, what string) {
-		_, given := annotated[key]
-		misspelt := slices.ContainsFunc(reported, func(e Error) bool { return e.Nearest == contract.AnnotationPrefix+key })
-		if !given && !misspelt && value == "" {
+		known := slices.ContainsFunc(reported, func(e Error) bool {
+			return e.Key == key || e.Nearest == contract.AnnotationPrefix+key
+		})
+		if _, given := annotated[key]; !given && !known && value == "" {
 			problems = append(problems, Error{Key: key, Allowed: "is required" + what})
 		}
 	}
