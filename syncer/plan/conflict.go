@@ -34,8 +34,12 @@ func Winner(local, remote entry.Time) Side {
 	return RemoteSide
 }
 
-// maxName is the longest file name that Linux file systems take, in bytes.
-const maxName = 255
+// Sizes in bytes.
+const (
+	maxName   = 255 // the longest file name that Linux file systems take
+	maxWriter = 80  // a host name, which is 64 at the most, and what makes it unique
+	maxExt    = 32  // what is longer is no extension worth keeping
+)
 
 // ConflictPath is where the losing state of p is kept:
 // "dir/name.conflict-<writer>-<UTC time>.ext". The stem is shortened where the
@@ -43,21 +47,24 @@ const maxName = 255
 func ConflictPath(p, writer string, at time.Time) string {
 	dir, name := path.Split(p)
 	ext := path.Ext(name)
-	if ext == name || len(ext) > 32 { // a dot file, or no extension worth the name
+	if ext == name || len(ext) > maxExt { // a dot file, or too long
 		ext = ""
 	}
 	stem := strings.TrimSuffix(name, ext)
+	writer = cut(strings.ReplaceAll(writer, "/", "-"), maxWriter)
 	tag := ".conflict-" + writer + "-" + at.UTC().Format("20060102T150405.000Z")
-	if room := maxName - len(tag) - len(ext); len(stem) > room {
-		stem = cut(stem, max(room, 1))
-	}
-	return dir + stem + tag + ext
+	return dir + cut(stem, maxName-len(tag)-len(ext)) + tag + ext
 }
 
-// cut shortens s to at most n bytes without splitting a rune.
+// cut shortens s to at most n bytes, and does not split a rune.
 func cut(s string, n int) string {
-	for n > 0 && n < len(s) && !utf8.RuneStart(s[n]) {
-		n--
+	if len(s) <= n {
+		return s
 	}
-	return s[:n]
+	for i := n; i > 0 && i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
+	return s[:n] // not UTF-8
 }

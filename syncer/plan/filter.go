@@ -3,7 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
-	"slices"
+	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -20,14 +20,27 @@ type Filter struct {
 }
 
 // NewFilter checks the patterns; they are doublestar globs over the path
-// relative to the volume's root.
+// relative to the volume's root. A '/' at either end is taken for what people
+// mean by it: "from the root", and "a folder".
 func NewFilter(include, exclude []string) (Filter, error) {
-	for _, p := range slices.Concat(include, exclude) {
-		if !doublestar.ValidatePattern(p) {
-			return Filter{}, fmt.Errorf("pattern %q is not a glob: see the doublestar syntax, such as **/*.log", p)
-		}
+	in, err := globs(include)
+	if err != nil {
+		return Filter{}, err
 	}
-	return Filter{include: include, exclude: exclude}, nil
+	out, err := globs(exclude)
+	return Filter{include: in, exclude: out}, err
+}
+
+func globs(patterns []string) ([]string, error) {
+	var list []string
+	for _, p := range patterns {
+		glob := strings.Trim(p, "/")
+		if glob == "" || !doublestar.ValidatePattern(glob) {
+			return nil, fmt.Errorf("pattern %q is not a glob: see the doublestar syntax, such as **/*.log", p)
+		}
+		list = append(list, glob)
+	}
+	return list, nil
 }
 
 // Match reports whether the path of key takes part. The reserved folder never does.
@@ -44,9 +57,7 @@ func (f Filter) Match(key string) bool {
 }
 
 func isReserved(key string) bool {
-	const folder = contract.Reserved
-	return len(key) >= len(folder)-1 && key[:len(folder)-1] == folder[:len(folder)-1] &&
-		(len(key) == len(folder)-1 || key[len(folder)-1] == '/')
+	return entry.Path(key)+"/" == contract.Reserved || strings.HasPrefix(key, contract.Reserved)
 }
 
 func matchSelfOrParent(patterns []string, p string) bool {

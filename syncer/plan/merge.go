@@ -37,7 +37,9 @@ func Merge(
 					return
 				}
 			}
-			key, ok := lowest(l.head(), r.head(), b.head())
+			key, ok := l.lower("", false)
+			key, ok = r.lower(key, ok)
+			key, ok = b.lower(key, ok)
 			if !ok {
 				return
 			}
@@ -63,7 +65,8 @@ type cursor[T any] struct {
 	next func() (T, error, bool)
 	stop func()
 
-	current *T
+	current *T     // nil at the end
+	at      string // its key
 	err     error
 }
 
@@ -75,7 +78,7 @@ func pull[T any](name string, seq iter.Seq2[T, error], key func(T) string) *curs
 }
 
 func (c *cursor[T]) advance() {
-	previous := c.current
+	first, previous := c.current == nil, c.at
 	value, err, ok := c.next()
 	switch {
 	case !ok:
@@ -83,40 +86,28 @@ func (c *cursor[T]) advance() {
 	case err != nil:
 		c.current, c.err = nil, err
 	default:
-		c.current = &value
-		if previous != nil && c.key(value) <= c.key(*previous) {
-			c.err = fmt.Errorf("%s is out of order: %q follows %q", c.name, c.key(value), c.key(*previous))
+		c.current, c.at = &value, c.key(value)
+		if !first && c.at <= previous {
+			c.err = fmt.Errorf("%s is out of order: %q follows %q", c.name, c.at, previous)
 		}
 	}
 }
 
-func (c *cursor[T]) head() *string {
-	if c.current == nil {
-		return nil
+// lower returns the current key if there is one that is lower than key or if
+// key is none, and otherwise what it was given.
+func (c *cursor[T]) lower(key string, ok bool) (string, bool) {
+	if c.current != nil && (!ok || c.at < key) {
+		return c.at, true
 	}
-	key := c.key(*c.current)
-	return &key
+	return key, ok
 }
 
 // take returns the current element if it has this key, and moves on.
 func (c *cursor[T]) take(key string) *T {
-	if c.current == nil || c.key(*c.current) != key {
+	if c.current == nil || c.at != key {
 		return nil
 	}
 	value := c.current
 	c.advance()
 	return value
-}
-
-func lowest(keys ...*string) (string, bool) {
-	var low *string
-	for _, k := range keys {
-		if k != nil && (low == nil || *k < *low) {
-			low = k
-		}
-	}
-	if low == nil {
-		return "", false
-	}
-	return *low, true
 }

@@ -46,9 +46,7 @@ const (
 	Deleted
 )
 
-// Item is one path as all three see it; nil means absent. Local is never a
-// Special or Opaque entry: nothing can be decided about those, and [Merge]
-// hands them out as problems.
+// Item is one path as all three see it; nil means absent.
 type Item struct {
 	Key    string
 	Local  *entry.Local
@@ -91,8 +89,14 @@ func (i Item) RemoteChange() Change {
 	return Same
 }
 
-// Decide is the table at the head of this package.
-func Decide(i Item) Op { return table[i.LocalChange()][i.RemoteChange()] }
+// Decide is the table at the head of this package. About a Special or Opaque
+// local entry nothing can be decided; it is for the caller to report.
+func Decide(i Item) Op {
+	if i.Local != nil && (i.Local.Kind == entry.Special || i.Local.Kind == entry.Opaque) {
+		return None
+	}
+	return table[i.LocalChange()][i.RemoteChange()]
+}
 
 var table = [3][3]Op{
 	Same:    {Same: None, Changed: Download, Deleted: DeleteLocal},
