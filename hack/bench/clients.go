@@ -125,7 +125,7 @@ func (c *mc) awaitCount(ctx context.Context, dir, bucket string) error {
 // newRclone runs rclone with as many transfers as helps it here, and without
 // the requests that an empty destination makes unnecessary.
 func newRclone(binary, dir string, m *loopback.MinIO) *peer {
-	settings := []string{"copy", "--transfers", "64", "--checkers", "64", "--fast-list", "--s3-no-check-bucket", "--s3-upload-concurrency", "16"}
+	settings := []string{"copy", "--transfers", "64", "--checkers", "64", "--fast-list", "--s3-no-check-bucket", "--s3-no-head"}
 	return &peer{
 		name:   "rclone",
 		binary: binary,
