@@ -5,16 +5,20 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestStartTime(t *testing.T) {
@@ -330,4 +334,51 @@ func untar(t *testing.T, data []byte) map[string][]byte {
 		}
 		files[header.Name] = content
 	}
+}
+
+func TestEventually(t *testing.T) {
+	broken := errors.New("broken")
+	t.Run("succeeds at the third try", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tries := 0
+			err := eventually(t.Context(), "it", time.Second, func(context.Context) error {
+				if tries++; tries < 3 {
+					return broken
+				}
+				return nil
+			})
+			if err != nil || tries != 3 {
+				t.Errorf("%d tries, %v", tries, err)
+			}
+		})
+	})
+	t.Run("tells the last error when the time is over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			err := eventually(t.Context(), "it", time.Second, func(context.Context) error { return broken })
+			if !errors.Is(err, broken) || time.Since(began) != time.Second {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		})
+	})
+	t.Run("gives up at once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			err := eventually(t.Context(), "it", time.Second, func(context.Context) error {
+				return fmt.Errorf("%w: %w", broken, errStop)
+			})
+			if !errors.Is(err, broken) || time.Since(began) != 0 {
+				t.Errorf("after %s: %v", time.Since(began), err)
+			}
+		})
+	})
+	t.Run("says that it was interrupted", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			err := eventually(ctx, "it", time.Second, func(context.Context) error { cancel(); return broken })
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	})
 }

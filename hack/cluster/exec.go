@@ -45,25 +45,29 @@ func commands(ctx context.Context, lines ...string) error {
 // eventually tries until try succeeds, gives up for good (errStop) or the time is
 // over; its error is the last one of try.
 func eventually(ctx context.Context, what string, limit time.Duration, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var last error
 	for {
-		err := try(ctx)
+		err := try(limited)
 		if err == nil {
 			return nil
-		}
-		if last == nil || ctx.Err() == nil { // an error of the deadline itself tells nothing
-			last = err
 		}
 		if errors.Is(err, errStop) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %s: %w", what, limit, last)
-		case <-time.After(100 * time.Millisecond):
+		if last == nil || limited.Err() == nil { // an error of the deadline itself tells nothing
+			last = err
 		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+			continue
+		case <-limited.Done():
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		}
+		return fmt.Errorf("%s: not within %s: %w", what, limit, last)
 	}
 }
 

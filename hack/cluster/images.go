@@ -86,7 +86,8 @@ func coreDNS(binary []byte) image {
 }
 
 // archive writes the image in the form of "docker save" (manifest.json, the
-// configuration and the layer). The same image gives the same bytes.
+// configuration and the layer). The same image gives the same bytes. Files are
+// named by their content, because containerd resumes an interrupted import by name.
 func (img image) archive() ([]byte, error) {
 	layer, err := img.layer()
 	if err != nil {
@@ -102,14 +103,14 @@ func (img image) archive() ([]byte, error) {
 		return nil, err
 	}
 	manifest, err := json.Marshal([]map[string]any{{
-		"Config": digest(config) + ".json", "RepoTags": img.names, "Layers": []string{"layer.tar"},
+		"Config": digest(config) + ".json", "RepoTags": img.names, "Layers": []string{digest(layer) + ".tar"},
 	}})
 	if err != nil {
 		return nil, err
 	}
 	return tarball([]imageFile{
 		{path: digest(config) + ".json", mode: 0o644, content: config},
-		{path: "layer.tar", mode: 0o644, content: layer},
+		{path: digest(layer) + ".tar", mode: 0o644, content: layer},
 		{path: "manifest.json", mode: 0o644, content: manifest},
 	})
 }
