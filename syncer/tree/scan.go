@@ -36,7 +36,7 @@ const maxOpen = 64
 // one.
 func (t *Tree) Scan(ctx context.Context, dir string) iter.Seq2[entry.Local, error] {
 	return func(yield func(entry.Local, error) bool) {
-		s := &scan{t: t, ctx: ctx, yield: yield, buf: make([]byte, 64<<10)}
+		s := &walk{t: t, ctx: ctx, yield: yield, buf: make([]byte, 64<<10)}
 		defer s.close()
 		if err := s.run(dirKey(dir)); err != nil && err != errStopped {
 			yield(entry.Local{}, fmt.Errorf("scan %s: %w", t.join(dir), wrap(err)))
@@ -53,9 +53,9 @@ func (stopped) Error() string { return "the consumer wants no more" }
 // errStopped ends a scan whose consumer left the loop.
 var errStopped = stopped{}
 
-// scan is one walk. It is depth first, with a stack of its own: neither the
+// walk is one scan. It is depth first, with a stack of its own: neither the
 // goroutine's stack nor PATH_MAX nor the number of descriptors bounds the depth.
-type scan struct {
+type walk struct {
 	t     *Tree
 	ctx   context.Context
 	yield func(entry.Local, error) bool
@@ -73,7 +73,7 @@ type frame struct {
 	next  int
 }
 
-func (s *scan) run(dir string) error {
+func (s *walk) run(dir string) error {
 	if err := s.t.present(); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *scan) run(dir string) error {
 	return s.t.present()
 }
 
-func (s *scan) begin(dir string) error {
+func (s *walk) begin(dir string) error {
 	if dir == "" {
 		fd, err := s.t.root.Open("", unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
@@ -132,7 +132,7 @@ func (s *scan) begin(dir string) error {
 // visit yields one entry of the directory f, or goes down into it. An entry
 // that is gone, or that became a directory or ceased to be one since the
 // directory was read, is left out: at that moment its key did not exist.
-func (s *scan) visit(f *frame, name string) error {
+func (s *walk) visit(f *frame, name string) error {
 	fd, err := s.descriptor(f)
 	if err != nil {
 		return err
@@ -178,7 +178,7 @@ func (s *scan) visit(f *frame, name string) error {
 
 // enter yields the directory name if it needs that, and makes it the one that
 // is walked next.
-func (s *scan) enter(parent int, name, key string) error {
+func (s *walk) enter(parent int, name, key string) error {
 	fd, l, err := s.t.enter(parent, name, key, nil)
 	if err != nil {
 		return err
@@ -191,7 +191,7 @@ func (s *scan) enter(parent int, name, key string) error {
 
 // push reads the open directory fd and puts it on the stack. dir is its own
 // entry, nil for the root.
-func (s *scan) push(fd int, key string, dir *entry.Local) error {
+func (s *walk) push(fd int, key string, dir *entry.Local) error {
 	var st unix.Statx_t
 	names, err := s.read(fd, key)
 	if err == nil {
@@ -222,7 +222,7 @@ func (s *scan) push(fd int, key string, dir *entry.Local) error {
 
 // read lists a directory in key order: directories sort as if their names
 // ended in '/', which they get here.
-func (s *scan) read(fd int, key string) ([]string, error) {
+func (s *walk) read(fd int, key string) ([]string, error) {
 	var names []string
 	var bad error
 	err := beneath.ReadDir(fd, s.buf, func(name []byte, typ beneath.Type) bool {
@@ -258,7 +258,7 @@ func (s *scan) read(fd int, key string) ([]string, error) {
 
 // descriptor is f's descriptor, opened again if it was closed on the way down;
 // -1 where the directory is gone.
-func (s *scan) descriptor(f *frame) (int, error) {
+func (s *walk) descriptor(f *frame) (int, error) {
 	if f.fd >= 0 {
 		return f.fd, nil
 	}
@@ -279,23 +279,46 @@ func (s *scan) descriptor(f *frame) (int, error) {
 	return fd, nil
 }
 
-func (s *scan) pop() {
+// pop leaves the topmost directory. If the one above was closed, the way up is
+// the quick way to open it again.
+func (s *walk) pop() {
 	last := len(s.stack) - 1
-	if fd := s.stack[last].fd; fd >= 0 {
-		unix.Close(fd)
-	}
+	fd := s.stack[last].fd
 	s.stack = s.stack[:last]
 	s.open = min(s.open, last)
+	if fd < 0 {
+		return
+	}
+	if last > 0 && s.open == last {
+		s.reopen(&s.stack[last-1], fd, "..")
+	}
+	unix.Close(fd)
 }
 
-func (s *scan) emit(l entry.Local) error {
+// reopen opens f's directory as name relative to at, if it still is the one
+// that was read.
+func (s *walk) reopen(f *frame, at int, name string) {
+	fd, err := beneath.Child(at, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return
+	}
+	var st unix.Statx_t
+	if beneath.Lstat(fd, "", &st) != nil || st.Ino != f.ino || !beneath.SameDevice(&st, &s.t.self) {
+		unix.Close(fd)
+		return
+	}
+	f.fd = fd
+	s.open--
+}
+
+func (s *walk) emit(l entry.Local) error {
 	if !s.yield(l, nil) {
 		return errStopped
 	}
 	return nil
 }
 
-func (s *scan) close() {
+func (s *walk) close() {
 	for len(s.stack) > 0 {
 		s.pop()
 	}

@@ -197,3 +197,7 @@ func Lstat(dirfd int, name string, st *unix.Statx_t) error {
 func SameDevice(a, b *unix.Statx_t) bool {
 	return a.Dev_major == b.Dev_major && a.Dev_minor == b.Dev_minor
 }
+
+// Stepwise makes r resolve paths one segment at a time, as it does where the
+// kernel has no openat2.
+func (r *Root) Stepwise(on bool) { r.stepwise.Store(on) }
