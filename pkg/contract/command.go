@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,6 +28,20 @@ const (
 	FlagLogLevel       = "log-level"
 	FlagLogFormat      = "log-format"
 )
+
+// Flags are all settings, in the order in which documentation lists them.
+func Flags() []string {
+	return []string{
+		FlagBucket, FlagPrefix, FlagEndpoint, FlagRegion, FlagPath, FlagStateDir,
+		FlagCredentialsDir, FlagMode, FlagDelete, FlagInclude, FlagExclude,
+		FlagCreateBucket, FlagFlushTimeout, FlagShutdownQuiet, FlagScanInterval,
+		FlagMetricsAddress, FlagConcurrency, FlagLogLevel, FlagLogFormat,
+	}
+}
+
+// IsFlag reports whether name is a setting, and so an environment variable as
+// well. What only steers one call of a command is not.
+func IsFlag(name string) bool { return slices.Contains(Flags(), name) }
 
 // EnvPrefix begins the name of every environment variable that the syncer reads.
 const EnvPrefix = "MINIO_SIDECAR_"

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer"
+)
+
+func (p *program) restoreCommand() *cobra.Command {
+	cmd := command("restore", "Make the folder equal to the bucket, then end",
+		"Make the folder equal to bucket and prefix, then end with code 0. It waits while the store\n"+
+			"cannot be reached, and goes on where it was after an interruption. The bucket is not changed.",
+		func(ctx context.Context) error { return p.operate(ctx, "", restore) })
+	cmd.Annotations = map[string]string{containerMark: "restore"}
+	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{contract.FlagCreateBucket}, logFlags)
+	return cmd
+}
+
+func restore(ctx context.Context, s *session, stateDir string) error {
+	began := time.Now()
+	if err := s.Restore(ctx); err != nil {
+		return err
+	}
+	done := s.Status().Progress
+	return saveRestored(stateDir, restored{Files: done.FilesDone, Bytes: done.BytesDone, Seconds: time.Since(began).Seconds()})
+}
+
+func (p *program) syncCommand() *cobra.Command {
+	cmd := command("sync", "Keep folder and bucket the same until told to stop",
+		"Keep folder and bucket the same until SIGTERM or Ctrl-C, then bring the last changes into the\n"+
+			"bucket and end: with code 0 only if everything is there. A second signal ends it at once.",
+		func(ctx context.Context) error {
+			return p.operate(ctx, p.settings.metricsAddress, func(ctx context.Context, s *session, stateDir string) error {
+				if r, ok := loadRestored(stateDir); ok {
+					s.metrics.Restored(r.Files, r.Bytes, time.Duration(r.Seconds*float64(time.Second)))
+				}
+				return s.Sync(ctx)
+			})
+		})
+	cmd.Annotations = map[string]string{containerMark: "sync"}
+	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{
+		contract.FlagDelete, contract.FlagCreateBucket, contract.FlagFlushTimeout, contract.FlagShutdownQuiet,
+		contract.FlagScanInterval, contract.FlagMetricsAddress,
+	}, logFlags)
+	return cmd
+}
+
+// restored is what a restore tells the sync that comes after it, whose metrics
+// would not know: the container that restored is gone before anybody asks.
+type restored struct {
+	Files   int64   `json:"files"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+}
+
+const restoredName = "restored.json"
+
+func saveRestored(stateDir string, r restored) error {
+	text, err := json.Marshal(r)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(stateDir, restoredName), text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write down what was restored: %w", err)
+	}
+	return nil
+}
+
+// loadRestored returns false where nothing usable was written down.
+func loadRestored(stateDir string) (r restored, ok bool) {
+	text, err := os.ReadFile(filepath.Join(stateDir, restoredName))
+	if err != nil || json.Unmarshal(text, &r) != nil || r.Files < 0 || r.Bytes < 0 || r.Seconds < 0 {
+		return restored{}, false
+	}
+	return r, true
+}
+
+func (p *program) verifyCommand() *cobra.Command {
+	cmd := command("verify", "Compare folder and bucket by content",
+		"Compare folder and bucket by content, whatever was agreed on before, and change neither.\n"+
+			"Ends with code 1 and a line for every path that differs. It may run beside a sync.", nil)
+	output := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.verify(cmd.Context(), *output) }
+	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, logFlags)
+	return cmd
+}
+
+func (p *program) verify(ctx context.Context, output string) (err error) {
+	if err := p.settings.require(contract.FlagBucket, contract.FlagEndpoint, contract.FlagPath); err != nil {
+		return err
+	}
+	p.startLog()
+	stateDir, err := p.settings.findStateDir(p.userCache)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(p.settings.path); errors.Is(err, fs.ErrNotExist) {
+		return &badSetting{flag: contract.FlagPath, value: p.settings.path, must: "a folder that exists"}
+	}
+	if err := p.settings.prepareFolders(stateDir, false); err != nil {
+		return err
+	}
+	// A base of its own, and an empty one: the sync that may be running holds
+	// the other, and verify is not to believe it.
+	baseDir, remove, err := temporaryDir(stateDir, "verify-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	s, err := p.openSession(baseDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	ctx, restoreSignals := interruptible(ctx, func(os.Signal) { os.Exit(contract.ExitFailure) })
+	defer restoreSignals()
+	differences, err := s.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	return p.printDifferences(differences, output)
+}
+
+func (p *program) printDifferences(differences []syncer.Difference, output string) error {
+	if output == outputJSON {
+		if differences == nil {
+			differences = []syncer.Difference{} // [], not null
+		}
+		if err := p.printJSON(differences); err != nil {
+			return err
+		}
+	} else {
+		for _, d := range differences {
+			fmt.Fprintf(p.stdout, "%s: %s\n", oneLine(d.Path), oneLine(d.What))
+		}
+		if len(differences) == 0 {
+			fmt.Fprintln(p.stdout, "folder and bucket are equal")
+		}
+	}
+	switch n := len(differences); n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("folder and bucket differ at 1 path")
+	default:
+		return fmt.Errorf("folder and bucket differ at %d paths", n)
+	}
+}
+
+func (p *program) printJSON(v any) error {
+	encoder := json.NewEncoder(p.stdout)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
