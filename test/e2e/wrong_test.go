@@ -1,0 +1,125 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// mustSay checks that a text has all that a person needs to put it right.
+func mustSay(t *testing.T, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+}
+
+func testMisspelt(t *testing.T, c *cluster) {
+	namespace := c.namespace(t, "misspelt", nil)
+	said := app{name: "wrong", bucket: "any", annotations: map[string]string{"flush-timout": "30s"}}.refused(t, c, namespace)
+	mustSay(t, said, "minio-sidecar/flush-timout", "minio-sidecar/flush-timeout")
+
+	// The one without which nothing would happen at all.
+	said = app{name: "wrong", annotations: map[string]string{"buckett": "any"}}.refused(t, c, namespace)
+	mustSay(t, said, "minio-sidecar/buckett", "minio-sidecar/bucket")
+}
+
+func testImpossible(t *testing.T, c *cluster) {
+	namespace := c.namespace(t, "impossible", nil)
+	for key, value := range map[string]string{
+		"mode":          "exclusive-ish",
+		"size-limit":    "ten gigabytes",
+		"flush-timeout": "-1s",
+		"endpoint":      "minio:9000",
+		"path":          "data",
+		"bucket":        "Not_A_Bucket",
+	} {
+		a := app{name: "wrong", bucket: "any", annotations: map[string]string{key: value}}
+		mustSay(t, a.refused(t, c, namespace), "minio-sidecar/"+key, value)
+	}
+}
+
+// Deployments are accepted; it is their pods that are not.
+func testRefusedDeployment(t *testing.T, c *cluster) {
+	namespace := c.namespace(t, "refused", nil)
+	c.kube(t, strings.ReplaceAll(deploymentManifest, "BUCKET", "Not_A_Bucket"), "apply", "-n", namespace, "-f", "-")
+	eventually(t, "describe replicaset", func() error {
+		out := c.kube(t, "", "describe", "-n", namespace, "replicaset", "-l", "app=waits")
+		if !strings.Contains(out, "minio-sidecar/bucket") || !strings.Contains(out, "Not_A_Bucket") {
+			return fmt.Errorf("does not say why:\n%s", out)
+		}
+		return nil
+	})
+}
+
+// described waits until `kubectl describe pod` says all of it.
+func described(t *testing.T, c *cluster, namespace, pod string, wants ...string) {
+	t.Helper()
+	eventually(t, "kubectl describe pod "+pod, func() error {
+		out := c.kube(t, "", "describe", "pod", "-n", namespace, pod)
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("%q is not in:\n%s", want, out)
+			}
+		}
+		return nil
+	})
+	if app := status(c.pod(t, namespace, pod), "app"); app == nil || app.State.Waiting == nil {
+		t.Errorf("the app has started: %+v", app)
+	}
+}
+
+func testNoSecret(t *testing.T, c *cluster) {
+	namespace := c.namespace(t, "no-secret", nil)
+	app{name: "waits", bucket: "made-on-demand", annotations: map[string]string{
+		"secret":        "forgotten",
+		"create-bucket": "true",
+	}}.create(t, c, namespace)
+	described(t, c, namespace, "waits", "FailedMount", `secret "forgotten" not found`)
+	// It is enough to make it.
+	c.secret(t, namespace, "forgotten", accessKey, secretKey)
+	c.ready(t, namespace, "waits", 1)
+}
+
+func testWrongKey(t *testing.T, c *cluster, s *store) {
+	namespace := c.namespace(t, "wrong-key", nil)
+	bucket := s.bucket(t, "wrong-key")
+	c.secret(t, namespace, "mistyped", accessKey, "not the key")
+	app{name: "denied", bucket: bucket, annotations: map[string]string{"secret": "mistyped"}}.create(t, c, namespace)
+	described(t, c, namespace, "denied", "Exit Code:    3", "access denied", bucket)
+}
+
+func testNoBucket(t *testing.T, c *cluster) {
+	namespace := c.namespace(t, "no-bucket", nil)
+	app{name: "lost", bucket: "never-made"}.create(t, c, namespace)
+	described(t, c, namespace, "lost", "Exit Code:    4", "never-made", "create")
+}
+
+// A store that does not answer is not an empty store.
+func testStoreDown(t *testing.T, c *cluster, s *store) {
+	namespace := c.namespace(t, "store-down", nil)
+	a := app{name: "patient", bucket: s.bucket(t, "store-down")}
+	pod := a.start(t, c, namespace)
+	c.sh(t, pod, "app", "echo precious > /data/file")
+	want := c.list(t, pod, "app", "/data")
+	mustEndWell(t, c.end(t, pod))
+
+	s.stop(t)
+	back := false
+	defer func() {
+		if !back {
+			s.start(t)
+		}
+	}()
+	a.create(t, c, namespace)
+	described(t, c, namespace, "patient", s.endpoint())
+	s.start(t)
+	back = true
+	pod = &c.ready(t, namespace, "patient", 1)[0]
+	c.mustHave(t, want, pod, "app", "/data")
+	c.end(t, pod)
+}
