@@ -192,6 +192,10 @@ func (s *syncer) Binary() string { return s.binary }
 
 // env gives the sidecar an empty memory, as a new pod has.
 func (s *syncer) env(bucket, dir string) ([]string, error) {
+	metrics, err := loopback.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
 	state, err := os.MkdirTemp(s.dir, "state-")
 	return []string{
 		"HOME=" + s.dir,
@@ -201,6 +205,7 @@ func (s *syncer) env(bucket, dir string) ([]string, error) {
 		contract.EnvName(contract.FlagPath) + "=" + dir,
 		contract.EnvName(contract.FlagStateDir) + "=" + state,
 		contract.EnvName(contract.FlagFlushTimeout) + "=10m",
+		contract.EnvName(contract.FlagMetricsAddress) + "=" + metrics,
 	}, err
 }
 

@@ -53,6 +53,7 @@ func (n *node) env() []string {
 		contract.EnvName(contract.FlagCreateBucket) + "=true",
 		contract.EnvName(contract.FlagPath) + "=" + n.volume,
 		contract.EnvName(contract.FlagStateDir) + "=" + n.state(),
+		contract.EnvName(contract.FlagMetricsAddress) + "=0", // none: ports are for pods
 	}
 }
 
@@ -70,10 +71,25 @@ func (n *node) run(ctx context.Context, args ...string) (string, time.Duration, 
 	return out.String(), time.Since(began), nil
 }
 
-// start starts the sidecar.
-func (n *node) start() (err error) {
+// start starts the sidecar, and waits until it watches the volume, as the
+// startup probe in a pod does before the app may start.
+func (n *node) start(ctx context.Context) (err error) {
 	n.sync, err = loopback.Start(filepath.Join(n.dir, n.name), "syncer-sync", n.syncer, n.env(), "sync")
-	return err
+	if err != nil {
+		return err
+	}
+	for {
+		if _, _, err := n.run(ctx, "status"); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.sync.Done():
+			return fmt.Errorf("syncer sync ended on %s:\n%s", n.name, n.sync.Log())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // close ends the sidecar, if it runs.

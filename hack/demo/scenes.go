@@ -17,7 +17,7 @@ func work(ctx context.Context, a *node) error {
 	}
 	a.kept(took, "the bucket is new and empty, so there is nothing to wait for")
 	a.command("syncer sync &")
-	if err := a.start(); err != nil {
+	if err := a.start(ctx); err != nil {
 		return err
 	}
 
@@ -87,7 +87,7 @@ func move(ctx context.Context, a, b *node) error {
 func edit(ctx context.Context, b *node) error {
 	b.chapter("4. The app goes on, on node B")
 	b.command("syncer sync &")
-	if err := b.start(); err != nil {
+	if err := b.start(ctx); err != nil {
 		return err
 	}
 	b.say("It edits a note, replaces a photo, deletes another, renames a folder:")

@@ -35,7 +35,7 @@ func StartMinIO(dir, binary string) (*MinIO, error) {
 	var err error
 	for range 5 {
 		var address string
-		if address, err = freeAddress(); err != nil {
+		if address, err = FreeAddress(); err != nil {
 			return nil, err
 		}
 		m.Endpoint = "http://" + address
@@ -78,8 +78,8 @@ func (m *MinIO) awaitReady() error {
 	return fmt.Errorf("minio was not ready within a minute:\n%s", m.Log())
 }
 
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress() (string, error) {
+// FreeAddress is a loopback address, with a port, that nobody listens on.
+func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
