@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
 	"github.com/minio-sidecar/minio-sidecar/syncer/base"
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
@@ -80,9 +79,11 @@ type Engine struct {
 	mu        sync.Mutex
 	rules     plan.Rules
 	abilities store.Abilities
-	scanning  int                     // passes under way: held deletions wait for their end
-	confirmed bool                    // a person let the held deletions go
-	scanAll   bool                    // a scan was asked for that scans had no room for
+	scanning  int  // passes under way: held deletions wait for their end
+	confirmed bool // a person let the held deletions go
+	scanAll   bool // a scan was asked for that scans had no room for
+	// doubtful are the objects that a restore has failed to read so far.
+	doubtful  map[string]struct{}
 	abortWith context.CancelCauseFunc // while restoring
 }
 
@@ -119,6 +120,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		scans:    make(chan scanRequest, 64),
 		judge:    newJudge(),
 		growing:  newGrowing(),
+		doubtful: map[string]struct{}{},
 		// Until the store has been tried out, assume the best: a conditional
 		// request that a store ignores does no harm.
 		abilities: store.Abilities{ConditionalPut: true, ConditionalMultipart: true},
@@ -201,28 +203,14 @@ func haltedMessage(n int64) string {
 // connect waits until the bucket answers, creating it if that is asked for.
 // It gives up at once on errors that waiting does not mend.
 func (e *Engine) connect(ctx context.Context, fatal func(error) bool) error {
-	for {
+	return e.insist(ctx, fatal, func() error {
 		err := e.store.CheckBucket(ctx)
-		if isNoBucket(err) && e.cfg.CreateBucket && e.cfg.Mode != contract.ModeReadOnly {
+		if isNoBucket(err) && e.cfg.CreateBucket && !e.readOnly() {
 			e.log.Info("creating bucket", "bucket", e.cfg.Bucket)
 			err = e.store.CreateBucket(ctx)
 		}
-		if err == nil {
-			e.gate.ok()
-			e.state.ok()
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if fatal(err) {
-			return err
-		}
-		e.failed(err)
-		if err := sleep(ctx, e.gate.wait()); err != nil {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // failed notes an error that concerns the whole store, and slows down.

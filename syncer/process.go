@@ -19,7 +19,7 @@ const (
 	replans = 4
 	// patience is how often a path is tried before an obstacle that other
 	// paths may remove (a folder where a file should be) is called final.
-	patience = 6
+	patience = 9
 )
 
 // result is what a look at one path came to.
@@ -92,6 +92,9 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	switch {
 	case ctx.Err() != nil:
 		return result{outcome: dirty.Retry, reason: "stopped"}
+	case errors.Is(err, errVanished):
+		e.abort(err)
+		return result{outcome: dirty.Retry, reason: err.Error()}
 	case errors.As(err, &no):
 		e.unsyncable(w.Key, no.reason)
 		return result{outcome: dirty.Settled}
@@ -111,7 +114,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 			e.unsyncable(w.Key, "blocked: a file and a folder have this name")
 			return result{outcome: dirty.Settled}
 		}
-		return result{outcome: dirty.Retry, reason: "a file and a folder have this name"}
+		return result{outcome: dirty.Blocked, reason: "a file and a folder have this name"}
 	case errors.Is(err, ErrTorn), errors.Is(err, tree.ErrChanged):
 		e.metrics.TornReads()
 		return result{outcome: dirty.Unrest, reason: "changes while it is read"}
@@ -271,7 +274,12 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 			return e.deleteLocal(ctx, w, item)
 		}
 		return e.deleteRemote(ctx, item)
-	case plan.Forget:
+	case plan.None, plan.Forget:
+		if item.Local == nil && item.Remote == nil && e.wasUnreadable(item.Key) {
+			return result{}, e.noteVanished(item.Key)
+		}
+	}
+	if op == plan.Forget {
 		e.state.unsync(item.Key, "")
 		return result{forget: true}, nil
 	}

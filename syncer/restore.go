@@ -8,6 +8,7 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 // Restore fills the volume from the bucket and returns nil only when that is
@@ -23,6 +24,12 @@ func (e *Engine) Restore(ctx context.Context) (err error) {
 	}
 	if err := e.connect(ctx, fatalForRestore); err != nil {
 		return fmt.Errorf("restore: %w", err)
+	}
+	if err := e.insist(ctx, fatalForRestore, func() error { return e.knowRemote(ctx, false) }); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if damaged, err := e.base.Meta(metaDamaged); err != nil || damaged != "" {
+		return fmt.Errorf("restore: %w", errors.Join(err, vanished(damaged)))
 	}
 
 	// The first error that waiting does not mend ends the workers.
@@ -60,10 +67,47 @@ func (e *Engine) restoreAll(ctx context.Context) error {
 	return e.dirty.Wait(ctx, e.dirty.Mark(), true)
 }
 
+// errVanished: an object that was listed could not be read, and then was gone.
+var errVanished = errors.New("the store could not read the object and then dropped it; " +
+	"bring it back (from a version or a copy), or replace the pod to start without it")
+
+func vanished(key string) error {
+	return fmt.Errorf("download %s: %w: %w", key, store.ErrDamaged, errVanished)
+}
+
+// noteVanished remembers it beyond this process: to the next attempt at the
+// restore the object looks deleted. (MinIO with a single drive removes what
+// fails its bit-rot check.)
+func (e *Engine) noteVanished(key string) error {
+	return errors.Join(vanished(key), e.base.SetMeta(metaDamaged, key))
+}
+
+// unreadable notes that a restore could not read an object that is there.
+func (e *Engine) unreadable(key string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.abortWith != nil {
+		e.doubtful[key] = struct{}{}
+	}
+}
+
+func (e *Engine) wasUnreadable(key string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, doubtful := e.doubtful[key]
+	return doubtful
+}
+
 // listedPass repeats a full pass until it succeeds.
 func (e *Engine) listedPass(ctx context.Context, fatal func(error) bool) error {
+	return e.insist(ctx, fatal, func() error { return e.pass(ctx, "", true) })
+}
+
+// insist repeats an exchange with the store until it succeeds, or ends in an
+// error that waiting does not mend.
+func (e *Engine) insist(ctx context.Context, fatal func(error) bool, exchange func() error) error {
 	for {
-		err := e.pass(ctx, "", true)
+		err := exchange()
 		if err == nil {
 			e.gate.ok()
 			e.state.ok()

@@ -1,7 +1,12 @@
 package syncer
 
 import (
+	"bytes"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,4 +42,47 @@ func checkPage(t *testing.T, obj io.ReadCloser) {
 func (n *node) stopWithin(d time.Duration) error {
 	n.engine.cfg.FlushTimeout = d
 	return n.stop()
+}
+
+func listAll() minio.ListObjectsOptions {
+	return minio.ListObjectsOptions{Recursive: true}
+}
+func removeOptions() minio.RemoveObjectOptions { return minio.RemoveObjectOptions{} }
+func makeOptions() minio.MakeBucketOptions     { return minio.MakeBucketOptions{} }
+
+// mountSmall mounts a tmpfs of this size at dir until the test ends.
+func mountSmall(t *testing.T, dir, size string) {
+	t.Helper()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatalf("mount a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// rot flips bytes in every data file of an object as MinIO keeps it on disk.
+func rot(t *testing.T, dir string) {
+	t.Helper()
+	var flipped int
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		if at := bytes.Index(content, []byte("will rot")); at >= 0 {
+			content[at] ^= 1
+			flipped++
+			return os.WriteFile(p, content, 0o600)
+		}
+		return nil
+	})
+	if err != nil || flipped == 0 {
+		t.Fatalf("flipped a byte in %d files below %s: %v", flipped, dir, err)
+	}
 }

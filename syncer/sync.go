@@ -53,32 +53,42 @@ func (e *Engine) Sync(ctx context.Context) error {
 
 	// The loops outlive ctx: the last flush needs them.
 	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	wait := e.start(life, e.work, e.judgeLoop, e.scanLoop,
+	wait := e.start(life, e.judgeLoop, e.scanLoop,
 		func(ctx context.Context) { e.watch(ctx, watcher) },
 		func(ctx context.Context) { e.hear(ctx, watcher) },
 	)
+	working := sync.OnceValue(func() func() { return e.start(life, e.work) })
 	roster := writers.New(e.store, e.cfg.Prefix, e.writer)
-	e.converse(ctx, watcher, roster)
-	err = e.lastFlush(ctx, roster)
+	if err = e.converse(ctx, watcher, roster, working); err == nil {
+		working()
+		err = e.lastFlush(ctx, roster)
+	}
 	stop(errors.New("sync has ended"))
+	working()()
 	wait()
 	e.state.phase(status.Stopped)
 	return err
 }
 
 // converse is the life of a sync: get to know the store, pull what the bucket
-// has, then keep an eye on the other writers until ctx ends.
-func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *writers.Roster) {
+// has, then keep an eye on the other writers. It returns nil when ctx ends, and
+// an error when only a new start can help. The workers are started once it is
+// clear that the base speaks of this bucket.
+func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *writers.Roster, work func() func()) error {
 	never := func(error) bool { return false }
 	select { // watch first, so that nothing falls between the scan and the watch
 	case <-watcher.Ready():
 	case <-ctx.Done():
-		return
+		return nil
 	}
 	e.state.update(func(s *status.Status) { s.Watching = true })
 	if e.connect(ctx, never) != nil {
-		return
+		return nil
 	}
+	if e.insist(ctx, never, func() error { return e.knowRemote(ctx, !e.readOnly()) }) != nil {
+		return nil
+	}
+	work()
 	if !e.readOnly() {
 		e.tryOut(ctx)
 		// Before the listing: what those writers did that are gone by now, the
@@ -88,7 +98,7 @@ func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *w
 		}
 	}
 	if e.listedPass(ctx, never) != nil || e.dirty.Wait(ctx, e.dirty.Mark(), true) != nil {
-		return
+		return nil
 	}
 	if err := e.base.SetMeta(metaRestored, "true"); err != nil {
 		e.log.Error("could not note that the volume is complete", "error", err)
@@ -97,7 +107,7 @@ func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *w
 	e.state.update(func(s *status.Status) { s.Restored = true })
 	e.log.Info("volume and bucket are in step", "entries", e.base.Len())
 	e.requestScan("") // for deletions that happened meanwhile
-	e.attend(ctx, roster)
+	return e.attend(ctx, roster)
 }
 
 // tryOut learns what the store can do, and says what that means.
@@ -118,7 +128,7 @@ func (e *Engine) tryOut(ctx context.Context) {
 }
 
 // attend pulls while there are other writers, and once more after each leaves.
-func (e *Engine) attend(ctx context.Context, roster *writers.Roster) {
+func (e *Engine) attend(ctx context.Context, roster *writers.Roster) error {
 	interval := rosterInterval
 	if e.readOnly() {
 		interval = followInterval
@@ -129,12 +139,15 @@ func (e *Engine) attend(ctx context.Context, roster *writers.Roster) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-ticker.C:
 		}
 		pull := e.readOnly()
 		if !e.readOnly() {
 			others, news, err := roster.Look(ctx)
+			if errors.Is(err, writers.ErrForgotten) {
+				return ErrBucketReplaced
+			}
 			if err != nil {
 				if ctx.Err() == nil && e.state.fail(err) {
 					e.log.Warn("could not look for other writers; will try again", "error", err)

@@ -145,6 +145,7 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 		return result{}, err
 	case err != nil:
 		e.metrics.Downloads(metrics.Failed)
+		e.unreadable(item.Key)
 		return result{}, fmt.Errorf("download %s: %w", item.Key, err)
 	}
 	e.metrics.Downloads(metrics.OK)

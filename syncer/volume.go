@@ -1,9 +1,14 @@
 package syncer
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 // What the base remembers about itself.
@@ -11,10 +16,69 @@ const (
 	metaIdentity = "identity" // which bucket and prefix
 	metaVolume   = "volume"   // which volume
 	metaRestored = "restored" // "true" once a restore was complete
+	metaRemote   = "remote"   // which incarnation of the prefix
+	metaDamaged  = "damaged"  // an object that could not be read, and then was gone
 )
 
 // ErrVolumeGone: what is mounted is not the volume that the base speaks of.
 var ErrVolumeGone = errors.New("the volume was unmounted, replaced, or emptied together with its .minio-sidecar folder")
+
+// ErrBucketReplaced: the prefix was emptied, or the bucket made anew, while
+// sync was running.
+var ErrBucketReplaced = errors.New("the bucket or prefix was emptied or made anew by somebody else; " +
+	"started again, sync uploads what the volume holds")
+
+// knowRemote makes sure that the base speaks of this incarnation of the
+// prefix. If the prefix was emptied or made anew the base is no ancestor:
+// nothing in the volume can be taken for deleted on its account. With claim
+// set, a prefix that has no identity yet is given one.
+func (e *Engine) knowRemote(ctx context.Context, claim bool) error {
+	known, err := e.base.Meta(metaRemote)
+	if err != nil {
+		return fmt.Errorf("read base: %w", err)
+	}
+	id, err := e.remoteIdentity(ctx, claim)
+	if err != nil {
+		return fmt.Errorf("identify the prefix: %w", err)
+	}
+	if known != "" && known != id {
+		e.log.Warn("starting over with an empty base: the bucket or prefix was emptied or made anew", "entries", e.base.Len())
+		if err := e.base.Reset(); err != nil {
+			return err
+		}
+		if err := e.prepareBase(); err != nil {
+			return err
+		}
+	}
+	if id == known || id == "" {
+		return nil
+	}
+	return e.base.SetMeta(metaRemote, id)
+}
+
+func (e *Engine) remoteIdentity(ctx context.Context, claim bool) (string, error) {
+	key := e.cfg.Prefix + contract.IdentityKey
+	for {
+		body, _, err := e.store.Read(ctx, key)
+		if err == nil {
+			return string(body), nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return "", err
+		}
+		if !claim {
+			return "", nil
+		}
+		id := rand.Text()
+		_, err = e.put(ctx, store.Upload{
+			Key: key, Body: strings.NewReader(id), Size: int64(len(id)),
+			Condition: store.Condition{IfAbsent: true},
+		})
+		if !errors.Is(err, store.ErrPrecondition) { // else another writer was first
+			return id, err
+		}
+	}
+}
 
 // prepareBase makes sure that the base speaks of this volume and this prefix.
 // If it does not it is no ancestor, and is begun anew: then nothing can be

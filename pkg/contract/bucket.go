@@ -11,3 +11,7 @@ const WritersPrefix = Reserved + "writers/"
 
 // ProbePrefix is where the store's abilities are tried out, below the prefix.
 const ProbePrefix = Reserved + "probe/"
+
+// IdentityKey is an object that tells a prefix from an emptied or re-created
+// one of the same name, below the prefix.
+const IdentityKey = Reserved + "identity"

@@ -18,6 +18,9 @@ const (
 	Published
 	// Retry: it failed; look again after a backoff.
 	Retry
+	// Blocked: as Retry; what is in its way may be a held deletion, which
+	// therefore does not wait for it.
+	Blocked
 	// Unrest: it changed while it was read; look again after a quiet time.
 	Unrest
 	// Hold: it would be deleted; wait until [Set.Release].
@@ -39,6 +42,7 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		it.Remote = nil
 	}
 	it.reason = reason
+	it.blocked = outcome == Blocked
 	now := time.Now()
 	switch outcome {
 	case Settled, Published:
@@ -55,7 +59,7 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		it.seq = it.nextSeq
 		it.heat, it.restless, it.stirred = heat, false, now
 		s.schedule(it, s.restUntil(it, maxTime(it.touched, now.Add(-quietMax))))
-	case Retry:
+	case Retry, Blocked:
 		it.Attempts++
 		it.waits = true
 		s.schedule(it, now.Add(backoff(it.Attempts)))
@@ -152,7 +156,7 @@ func (s *Set) Held() Held {
 		h.Witnessed = h.Witnessed && it.Witnessed
 	}
 	for _, it := range s.items {
-		if !it.held && !it.MayDelete && !it.restless && !it.Since.After(h.Last) {
+		if !it.held && !it.MayDelete && !it.restless && !it.blocked && !it.Since.After(h.Last) {
 			h.Awaited = true
 			break
 		}

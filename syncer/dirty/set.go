@@ -67,6 +67,7 @@ type item struct {
 	// stirred is when it was last at rest, or last looked at without rest.
 	stirred  time.Time
 	restless bool // it was looked at without rest
+	blocked  bool // the last look ended in Blocked
 	waits    bool // its due time is a backoff, which a flush does not cut short
 	heat     int
 	reason   string

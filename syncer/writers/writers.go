@@ -42,6 +42,10 @@ type presence struct {
 	Beat   uint64 `json:"beat"` // makes each renewal another object
 }
 
+// ErrForgotten: our own presence is gone from the bucket although we announced
+// it; somebody emptied the prefix or made the bucket anew.
+var ErrForgotten = errors.New("presence of this writer was removed from the bucket")
+
 // Roster is one writer's view of all writers. It is not safe for concurrent use.
 type Roster struct {
 	store  store.Store
@@ -101,7 +105,8 @@ func (r *Roster) put(ctx context.Context, state string) error {
 // state or left since the last look, so the bucket may hold something new even
 // if nobody is there any more. To the first look everybody is news.
 func (r *Roster) Look(ctx context.Context) (others []string, news bool, err error) {
-	if r.etag == "" || time.Since(r.renewed) >= renewEvery {
+	announced := r.etag != ""
+	if !announced || time.Since(r.renewed) >= renewEvery {
 		if err := r.Announce(ctx); err != nil {
 			return nil, false, err
 		}
@@ -117,6 +122,9 @@ func (r *Roster) Look(ctx context.Context) (others []string, news bool, err erro
 		} else if strings.HasSuffix(obj.Key, ".json") {
 			found[obj.Key] = obj
 		}
+	}
+	if announced && ours.IsZero() {
+		return nil, false, ErrForgotten
 	}
 	for key, obj := range found {
 		changed, err := r.sight(ctx, key, obj)

@@ -1,0 +1,68 @@
+package testenv
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// FaultyPath is a network path to a server that can be made bad.
+type FaultyPath struct {
+	Endpoint string // in the server's place
+	proxy    *toxiproxy.Proxy
+}
+
+// Faulty puts a toxiproxy in front of the server.
+func (s *Server) Faulty(t testing.TB) *FaultyPath {
+	t.Helper()
+	u, err := url.Parse(s.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	proxy := toxiproxy.NewProxy(api, t.Name(), "127.0.0.1:0", u.Host)
+	if err := proxy.Start(); err != nil {
+		t.Fatalf("start a proxy to %s: %v", s.Name, err)
+	}
+	t.Cleanup(proxy.Stop)
+	return &FaultyPath{Endpoint: u.Scheme + "://" + proxy.Listen, proxy: proxy}
+}
+
+// Cut closes all connections and refuses new ones until Mend.
+func (p *FaultyPath) Cut() { p.proxy.Stop() }
+
+// Mend ends a Cut.
+func (p *FaultyPath) Mend(t testing.TB) {
+	t.Helper()
+	if err := p.proxy.Start(); err != nil {
+		t.Fatalf("mend the path: %v", err)
+	}
+}
+
+// Poison adds a toxic in the direction of the client ("downstream") or of the
+// server ("upstream"); kinds and attributes are toxiproxy's: latency, timeout,
+// reset_peer, bandwidth, slow_close, slicer, limit_data. It returns the cure.
+func (p *FaultyPath) Poison(t testing.TB, kind, stream string, attributes map[string]any) (cure func()) {
+	t.Helper()
+	name := kind + "-" + stream
+	body, err := json.Marshal(map[string]any{
+		"name": name, "type": kind, "stream": stream, "toxicity": 1.0, "attributes": attributes,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(string(body))); err != nil {
+		t.Fatalf("poison the path with %s: %v", body, err)
+	}
+	return func() {
+		if err := p.proxy.Toxics.RemoveToxic(context.Background(), name); err != nil {
+			t.Errorf("take %s away: %v", name, err)
+		}
+	}
+}

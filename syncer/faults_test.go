@@ -1,0 +1,282 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
+)
+
+// TestFaultyPath: the way to the store is bad, then good again. Each case is
+// the poison; what must hold is always the same.
+func TestFaultyPath(t *testing.T) {
+	server := testenv.MinIO(t)
+	for name, poison := range map[string]func(*testing.T, *testenv.FaultyPath) (cure func()){
+		"cut": func(t *testing.T, p *testenv.FaultyPath) func() {
+			p.Cut()
+			return func() { p.Mend(t) }
+		},
+		"reset": func(t *testing.T, p *testenv.FaultyPath) func() {
+			return p.Poison(t, "reset_peer", "downstream", map[string]any{"timeout": 5})
+		},
+		"answers cut short": func(t *testing.T, p *testenv.FaultyPath) func() {
+			return p.Poison(t, "limit_data", "downstream", map[string]any{"bytes": 700})
+		},
+		"requests cut short": func(t *testing.T, p *testenv.FaultyPath) func() {
+			return p.Poison(t, "limit_data", "upstream", map[string]any{"bytes": 3000})
+		},
+		"slow": func(t *testing.T, p *testenv.FaultyPath) func() {
+			return p.Poison(t, "latency", "upstream", map[string]any{"latency": 150, "jitter": 100})
+		},
+		"in slices": func(t *testing.T, p *testenv.FaultyPath) func() {
+			return p.Poison(t, "slicer", "downstream", map[string]any{"average_size": 100, "size_variation": 50, "delay": 100})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, server)
+			path := server.Faulty(t)
+			r.endpoint = path.Endpoint
+			a := r.node(t)
+			a.start()
+			for i := range 20 {
+				a.write(fmt.Sprintf("before/%d", i), "x")
+			}
+			a.flush()
+			cure := poison(t, path)
+			for i := range 20 {
+				a.write(fmt.Sprintf("during/%d", i), strings.Repeat(fmt.Sprint(i), 500))
+			}
+			a.write("during/large", strings.Repeat("large ", 4<<20)) // 24 MiB: in parts
+			a.write("before/3", "changed")
+			a.remove("before/4")
+			time.Sleep(1500 * time.Millisecond) // let it bite
+			cure()
+			a.flush()
+			a.verify()
+			b := r.node(t)
+			cure = poison(t, path)
+			restored := make(chan error, 1)
+			e := b.open()
+			ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+			defer cancel()
+			go func() { restored <- e.Restore(ctx) }()
+			time.Sleep(1500 * time.Millisecond)
+			cure()
+			if err := <-restored; err != nil {
+				t.Fatal(err)
+			}
+			b.equals(a)
+			a.mustStop()
+		})
+	}
+}
+
+// TestStoreStops: the server itself goes away, before a restore and under a sync.
+func TestStoreStops(t *testing.T) {
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	a := r.node(t)
+	a.start()
+	a.write("f", "1")
+	a.flush()
+
+	server.Kill(t)
+	a.write("g", "2")
+	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
+	if s := a.engine.Status(); s.Pending == 0 || s.OldestPendingSeconds == 0 || s.Message == "" {
+		t.Errorf("status while the store is down: %+v", s)
+	}
+	b := r.node(t)
+	e := b.open()
+	restored := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+	defer cancel()
+	go func() { restored <- e.Restore(ctx) }()
+	select {
+	case err := <-restored:
+		t.Fatalf("restore ended while the store was down: %v", err)
+	case <-time.After(2 * time.Second):
+	}
+	if e.Status().Restored || e.Status().Condition != status.Unreachable {
+		t.Errorf("status of a restore that waits: %+v", e.Status())
+	}
+
+	server.Start(t)
+	if err := <-restored; err != nil {
+		t.Fatal(err)
+	}
+	a.flush()
+	a.await("well again", func() bool { return condition(a) == status.OK })
+	c := r.node(t)
+	c.restore()
+	c.equals(a)
+	a.mustStop()
+}
+
+// TestStoreStopsForGood: SIGTERM while the store is down ends in time, and says
+// what is not in the bucket.
+func TestStoreStopsForGood(t *testing.T) {
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	a := r.node(t, func(c *Config) { c.FlushTimeout = 2 * time.Second })
+	a.start()
+	a.write("f", "1")
+	a.flush()
+	server.Kill(t)
+	a.write("g", "2")
+	var unsynced *UnsyncedError
+	if err := a.stop(); !errors.As(err, &unsynced) || unsynced.Count != 1 || unsynced.Paths[0].Path != "g" {
+		t.Errorf("stop while the store is down: %v", err)
+	}
+	server.Start(t)
+	a.start() // the container restarts and goes on from its base
+	a.mustStop()
+	b := r.node(t)
+	b.restore()
+	b.equals(a)
+}
+
+// TestBucketVanishes: a bucket that is deleted under a sync is a state of its
+// own, never "everything was deleted".
+func TestBucketVanishes(t *testing.T) {
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	a := r.node(t)
+	a.start()
+	for i := range 20 {
+		a.write(fmt.Sprint(i), "x")
+	}
+	a.flush()
+	client := server.Client(t)
+	removeAll := func() {
+		for obj := range client.Client.ListObjectsIter(t.Context(), r.bucket, listAll()) {
+			a.do(client.RemoveObject(t.Context(), r.bucket, obj.Key, removeOptions()))
+		}
+		a.do(client.RemoveBucket(t.Context(), r.bucket))
+	}
+	removeAll()
+	a.write("new", "y")
+	a.await("no bucket", func() bool { return condition(a) == status.NoBucket })
+	a.do(client.MakeBucket(t.Context(), r.bucket, makeOptions()))
+	a.flush()
+	if n := len(a.listing()); n != 21 {
+		t.Errorf("%d files are left in the volume of 21", n)
+	}
+	a.mustStop()
+	// A restart finds that it is not the bucket that the base speaks of, so
+	// nothing can be taken for deleted; the volume's files fill it again.
+	a.start()
+	a.mustStop()
+	if n := len(a.listing()); n != 21 {
+		t.Errorf("%d files are left in the volume of 21", n)
+	}
+	b := r.node(t)
+	b.restore()
+	b.equals(a)
+}
+
+// TestPrefixEmptied: somebody empties the prefix under a running sync.
+func TestPrefixEmptied(t *testing.T) {
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	a := r.node(t)
+	a.start()
+	for i := range 20 {
+		a.write(fmt.Sprint(i), "x")
+	}
+	a.flush()
+	client := server.Client(t)
+	for obj := range client.Client.ListObjectsIter(t.Context(), r.bucket, listAll()) {
+		a.do(client.RemoveObject(t.Context(), r.bucket, obj.Key, removeOptions()))
+	}
+	select {
+	case err := <-a.ended:
+		a.cancel = nil
+		if !errors.Is(err, ErrBucketReplaced) {
+			t.Fatalf("sync ended with %v", err)
+		}
+	case <-time.After(testPatience):
+		t.Fatal("sync did not notice that the prefix was emptied")
+	}
+	a.start() // as Kubernetes would
+	a.mustStop()
+	if n := len(r.keys(t, "app/")); n != 20 {
+		t.Errorf("%d objects of 20 came back", n)
+	}
+}
+
+// TestVolumeFull: a restore that does not fit fails with the right error and
+// leaves nothing half-written under a final name.
+func TestVolumeFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("runs as root only: it mounts a small tmpfs")
+		return
+	}
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	a := r.node(t)
+	a.start()
+	a.write("small", "x")
+	for i := range 8 {
+		a.write(fmt.Sprintf("large%d", i), strings.Repeat("y", 1<<20))
+	}
+	a.mustStop()
+
+	b := r.node(t)
+	mountSmall(t, b.dir, "4m")
+	err := b.tryRestore()
+	if !errors.Is(err, tree.ErrFull) {
+		t.Fatalf("restore into a volume that is too small: %v", err)
+	}
+	for name, line := range b.listing() {
+		if want := a.listing()[name]; line != want {
+			t.Errorf("%s is %s, want %s or nothing", name, line, want)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(b.dir, ".minio-sidecar", "tmp", "*", "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestDamagedObject: a byte that flipped on the store's disk never reaches the app.
+func TestDamagedObject(t *testing.T) {
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	a := r.node(t)
+	a.start()
+	a.write("good", "x")
+	a.write("bad", strings.Repeat("content that will rot. ", 20000))
+	a.mustStop()
+	rot(t, filepath.Join(server.DataDir, r.bucket, "app", "bad"))
+
+	b := r.node(t)
+	err := b.tryRestore()
+	if err == nil {
+		t.Fatal("a restore with a damaged object succeeded")
+	}
+	if !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("a damaged object is reported as %v", err)
+	}
+	if !strings.Contains(err.Error(), "bad") {
+		t.Errorf("the error does not name the object: %v", err)
+	}
+	if _, err := os.Stat(b.path("bad")); !os.IsNotExist(err) {
+		t.Errorf("a damaged file was handed out: %v", err)
+	}
+	// MinIO with one drive drops an object that it cannot read, so to the next
+	// attempt it looks deleted. The app must not start as if it had been.
+	if err := b.tryRestore(); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), "bad") {
+		t.Errorf("the second attempt: %v", err)
+	}
+}
