@@ -14,9 +14,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/webhook"
 )
 
 // root is the top of the checkout, as seen from this package.
@@ -126,6 +129,17 @@ func duration(seconds float64) string {
 	return strconv.FormatFloat(seconds, 'f', -1, 64) + "s"
 }
 
+func TestFlagsAreDocumented(t *testing.T) {
+	want := []string{}
+	for _, name := range contract.Flags() {
+		want = append(want, "--"+name)
+	}
+	if got := column(table(t, "docs/command-line.md", "flag"), 0); !slices.Equal(got, want) {
+		sameSet(t, "docs/command-line.md", got, want)
+		t.Errorf("docs/command-line.md lists %v; contract.Flags() is %v", got, want)
+	}
+}
+
 func TestExitCodesAreDocumented(t *testing.T) {
 	want := []string{}
 	for _, code := range []int{
@@ -148,29 +162,58 @@ func TestConditionsAreDocumented(t *testing.T) {
 	sameSet(t, "docs/operations.md", column(table(t, "docs/operations.md", "condition"), 0), want)
 }
 
-// TestMetricsAreDocumented asks a real registry what it serves.
+// TestMetricsAreDocumented asks the programs' own registries what they serve.
 func TestMetricsAreDocumented(t *testing.T) {
 	m := metrics.New()
 	m.Observe(func() status.Status { return status.Status{Mode: contract.ModeShared} })
 	page := httptest.NewRecorder()
 	m.Handler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-
-	var served []string
+	var syncers []string
 	for _, match := range regexp.MustCompile(`(?m)^# TYPE (minio_sidecar_\w+) `).FindAllStringSubmatch(page.Body.String(), -1) {
-		served = append(served, match[1])
+		syncers = append(syncers, match[1])
 	}
-	sameSet(t, "docs/operations.md", column(table(t, "docs/operations.md", "metric"), 0), served)
+	sameSet(t, "docs/operations.md", column(table(t, "docs/operations.md", "metric"), 0), syncers)
 
-	// Names in running text may be those of a histogram's parts.
-	name := regexp.MustCompile(`minio_sidecar_[a-z_]+`)
+	var webhooks registered
+	if _, err := webhook.NewMetrics(&webhooks); err != nil {
+		t.Fatal(err)
+	}
+	sameSet(t, "docs/operations.md", column(table(t, "docs/operations.md", "metric of the webhook"), 0), webhooks)
+
+	served := slices.Concat(syncers, webhooks)
+	name := regexp.MustCompile(`minio_sidecar_[a-z_]*[a-z]`)
 	eachDocument(t, func(document, text string) {
 		for _, mentioned := range name.FindAllString(text, -1) {
-			if !slices.Contains(served, strings.TrimRight(mentioned, "_")) && !strings.HasPrefix(mentioned, "minio_sidecar_admission_") {
+			if !slices.Contains(served, mentioned) {
 				t.Errorf("%s mentions %s, which no program serves", document, mentioned)
 			}
 		}
 	})
 }
+
+// registered collects the names of what is registered with it, also of
+// metrics that have no series yet.
+type registered []string
+
+func (r *registered) Register(c prometheus.Collector) error {
+	descriptions := make(chan *prometheus.Desc, 100)
+	c.Describe(descriptions)
+	close(descriptions)
+	for d := range descriptions {
+		if match := regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String()); match != nil {
+			*r = append(*r, match[1])
+		}
+	}
+	return nil
+}
+
+func (r *registered) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		_ = r.Register(c)
+	}
+}
+
+func (r *registered) Unregister(prometheus.Collector) bool { return false }
 
 func eachDocument(t *testing.T, visit func(name, text string)) {
 	t.Helper()
