@@ -25,6 +25,10 @@ const (
 	// from other files, so a log is published once a minute.
 	RestlessAfter = 30 * time.Second
 
+	// folderHeat makes a folder wait some 400 ms: most are empty, and would
+	// need an object of their own, only until their first file is there.
+	folderHeat = 4
+
 	retryMin = 50 * time.Millisecond
 	retryMax = 30 * time.Second
 
@@ -153,6 +157,9 @@ func (s *Set) add(key string, now time.Time) *item {
 	if it == nil {
 		it = &item{Work: Work{Key: key, Since: now}, stirred: now, index: -1}
 		s.items[key] = it
+		if entry.IsDir(key) {
+			it.heat = folderHeat
+		}
 		if p, ok := s.recent[key]; ok && now.Sub(p.at) < 8*quiet(p.heat) {
 			it.heat = p.heat
 		}
