@@ -10,8 +10,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer"
 	"github.com/minio-sidecar/minio-sidecar/syncer/base"
 	"github.com/minio-sidecar/minio-sidecar/syncer/control"
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
@@ -66,6 +68,32 @@ func explain(err error) (code int, sentence string) {
 		return c.code, sentence
 	}
 	return contract.ExitFailure, sentence
+}
+
+// withCondition adds to the error of a sync that ran out of time what kept it
+// from being done: that is what people can do something about.
+func withCondition(err error, c status.Condition) error {
+	unsynced, ok := errors.AsType[*syncer.UnsyncedError](err)
+	if !ok {
+		return err
+	}
+	because, ok := map[status.Condition]error{
+		status.Unreachable:  store.ErrUnreachable,
+		status.AccessDenied: store.ErrAccessDenied,
+		status.NoBucket:     store.ErrNoBucket,
+		status.StoreFull:    store.ErrFull,
+		status.VolumeFull:   tree.ErrFull,
+		status.Damaged:      store.ErrDamaged,
+	}[c]
+	if !ok || errors.Is(err, because) {
+		return err
+	}
+	told := *unsynced
+	told.Cause = because
+	if unsynced.Cause != nil {
+		told.Cause = fmt.Errorf("%w: %w", unsynced.Cause, because)
+	}
+	return &told
 }
 
 // oneLine shows what a terminal would not: a file's name may have line ends

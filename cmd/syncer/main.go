@@ -15,11 +15,14 @@ import (
 
 func main() {
 	tuneMemory()
-	p := &program{
+	os.Exit(newProgram().run(context.Background(), os.Args[1:]))
+}
+
+func newProgram() *program {
+	return &program{
 		stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv, userCache: os.UserCacheDir,
 		termination: contract.TerminationMessagePath,
 	}
-	os.Exit(p.run(context.Background(), os.Args[1:]))
 }
 
 // tuneMemory trades some processor time for memory, of which every injected

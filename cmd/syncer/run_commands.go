@@ -44,7 +44,13 @@ func (p *program) syncCommand() *cobra.Command {
 				if r, ok := loadRestored(stateDir); ok {
 					s.metrics.Restored(r.Files, r.Bytes, time.Duration(r.Seconds*float64(time.Second)))
 				}
-				return s.Sync(ctx)
+				if err := s.Sync(ctx); err != nil {
+					return withCondition(err, s.Status().Condition)
+				}
+				if p.settings.mode != contract.ModeReadOnly {
+					p.log.Info("everything is in the bucket")
+				}
+				return nil
 			})
 		})
 	cmd.Annotations = map[string]string{containerMark: "sync"}
