@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ type state struct {
 	mu         sync.Mutex
 	s          status.Status
 	unsyncable map[string]string // key → reason
+	// degraded says why some folders are not watched, and how many.
+	degraded func() (reason string, folders int)
 }
 
 func newState() *state {
@@ -32,6 +35,11 @@ func (s *state) snapshot() status.Status {
 	snap := s.s
 	snap.OtherWriters = slices.Clone(snap.OtherWriters)
 	snap.Notes = slices.Clone(snap.Notes)
+	if s.degraded != nil {
+		if reason, folders := s.degraded(); reason != "" {
+			snap.Notes = append(snap.Notes, fmt.Sprintf("%d folders are scanned instead of watched: %s", folders, reason))
+		}
+	}
 	snap.Unsyncable = int64(len(s.unsyncable))
 	for key, reason := range s.unsyncable {
 		snap.UnsyncablePaths = append(snap.UnsyncablePaths, status.PathReason{Path: key, Reason: reason})
@@ -45,6 +53,12 @@ func (s *state) update(f func(*status.Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(&s.s)
+}
+
+func (s *state) watching(degraded func() (string, int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.degraded = degraded
 }
 
 func (s *state) phase(p status.Phase) { s.update(func(st *status.Status) { st.Phase = p }) }

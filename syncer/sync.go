@@ -49,6 +49,7 @@ func (e *Engine) Sync(ctx context.Context) error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	e.state.phase(status.Syncing)
+	e.state.watching(watcher.Degraded)
 	e.setRules(plan.Rules{Push: !e.readOnly()})
 
 	// The loops outlive ctx: the last flush needs them.
@@ -107,7 +108,25 @@ func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *w
 	e.state.update(func(s *status.Status) { s.Restored = true })
 	e.log.Info("volume and bucket are in step", "entries", e.base.Len())
 	e.requestScan("") // for deletions that happened meanwhile
+	if !e.readOnly() {
+		e.tidyUp(ctx)
+	}
 	return e.attend(ctx, roster)
+}
+
+// leftoverAge is when an unfinished multipart upload is taken for one that a
+// crash left behind. A large file on a slow line may take hours.
+const leftoverAge = 24 * time.Hour
+
+// tidyUp drops what crashed uploads left behind, unseen but paid for.
+func (e *Engine) tidyUp(ctx context.Context) {
+	n, err := e.store.AbortUploads(ctx, e.cfg.Prefix, leftoverAge)
+	if err != nil {
+		e.log.Warn("could not drop unfinished uploads", "error", err)
+	}
+	if n > 0 {
+		e.log.Info("dropped unfinished uploads that a crash had left behind", "uploads", n)
+	}
 }
 
 // tryOut learns what the store can do, and says what that means.
@@ -181,6 +200,7 @@ func (e *Engine) watch(ctx context.Context, w *watch.Watcher) {
 
 // hear turns file events into dirty paths.
 func (e *Engine) hear(ctx context.Context, w *watch.Watcher) {
+	var overflows uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -192,6 +212,9 @@ func (e *Engine) hear(ctx context.Context, w *watch.Watcher) {
 			if ev.Kind == watch.Path {
 				e.dirty.Touch(entry.Path(ev.Path))
 				continue
+			}
+			for n := w.Overflows(); overflows < n; overflows++ {
+				e.metrics.Overflows()
 			}
 			dir := entry.Path(ev.Path)
 			if dir != "" {

@@ -98,6 +98,11 @@ type Store interface {
 	// Where the store has no conditional delete the check precedes it.
 	Delete(ctx context.Context, key, etag string) error
 
+	// AbortUploads drops the unfinished multipart uploads below prefix that
+	// were begun at least olderThan ago, by the store's clock, and returns how
+	// many it dropped. A store that has no such thing has nothing to drop.
+	AbortUploads(ctx context.Context, prefix string, olderThan time.Duration) (int, error)
+
 	// Abilities tries out what the store can do with objects below prefix,
 	// and removes what it wrote.
 	Abilities(ctx context.Context, prefix string) (Abilities, error)
@@ -110,6 +115,7 @@ type Abilities struct {
 	Checksums            bool // takes and checks a full-object checksum
 	ListingMetadata      bool // MinIO's extension: user metadata in listings
 	Versioning           bool // the bucket keeps versions
-	FileAndFolder        bool // holds both a and a/b
+	FileAndFolder        bool // holds and lists both a and a/b
+	FolderObjects        bool // keeps an empty object dir/ with its metadata
 	Notifications        bool // MinIO's ListenBucketNotification
 }
