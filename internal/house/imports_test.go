@@ -78,6 +78,9 @@ func TestImports(t *testing.T) {
 			t.Errorf("there is no package %s: correct the rules", name)
 		}
 	}
+	// The cores decide; they never read, write or wait.
+	pure := []string{"syncer/plan", "syncer/entry", "syncer/status", "webhook/inject"}
+	outside := []string{"io/fs", "log", "net", "os", "syscall", "golang.org/x/sys", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"}
 	standard := map[string]bool{}
 	for _, p := range list(t, "std") {
 		standard[p.ImportPath] = true
@@ -87,6 +90,9 @@ func TestImports(t *testing.T) {
 		own := strings.TrimPrefix(p.ImportPath, module+"/")
 		for _, i := range p.Imports {
 			switch {
+			case slices.Contains(pure, own) && i != "net/url" && i != "net/netip" &&
+				slices.ContainsFunc(outside, func(folder string) bool { return within(i, folder) }):
+				t.Errorf("%s imports %s; it does no I/O", own, i)
 			case own == "pkg/contract" && !standard[i]:
 				t.Errorf("pkg/contract imports %s; it may import the standard library only", i)
 			case strings.HasPrefix(i, "github.com/minio/minio-go") && own != "syncer/store/s3" && !within(own, "internal"):
