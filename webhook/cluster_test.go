@@ -34,6 +34,7 @@ func TestCluster(t *testing.T) {
 	hook := r.start(t, r.port)
 	hook.waitReady(t)
 	shop := r.namespace(t, "shop", nil)
+	eventually(t, "the API server to know of the registration", r.injects(t, shop))
 
 	t.Run("an annotated pod is injected", func(t *testing.T) {
 		r.warnings.take()

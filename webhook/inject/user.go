@@ -58,12 +58,13 @@ func (b *builder) chooseUser() (*corev1.SecurityContext, error) {
 		return sc, nil
 	}
 	// The image decides who the app is, and nobody here can know. Root without
-	// these three cannot give files to their owners, nor read and replace what
-	// others own; with them Pod Security "baseline" still admits the pod.
+	// these four cannot give files to their owners, nor read and replace what
+	// others own, nor keep the setgid bit of what a foreign group owns; with them
+	// Pod Security "baseline" still admits the pod.
 	root := int64(0)
 	sc.RunAsUser = &root
 	sc.RunAsNonRoot = &no
-	sc.Capabilities.Add = []corev1.Capability{"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+	sc.Capabilities.Add = []corev1.Capability{"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"}
 	return sc, nil
 }
 
