@@ -26,6 +26,7 @@
 //	--webhook-port N              HTTPS, path /mutate-pods (9443)
 //	--metrics-address ADDR        HTTP, /metrics; "0": none (:8080)
 //	--health-address ADDR         HTTP, /healthz and /readyz (:8081)
+//	--shutdown-delay DURATION     how long to go on serving after SIGTERM (5s)
 //	--log-level LEVEL             of the webhook: debug, info, warn, error (info)
 //
 // Defaults for annotations that a pod does not set, checked like annotations:
@@ -50,6 +51,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -75,6 +77,7 @@ func main() {
 func command() *cobra.Command {
 	var o webhook.Options
 	var level slog.Level
+	var delay time.Duration
 	defaults := map[string]*string{}
 
 	c := &cobra.Command{
@@ -103,7 +106,7 @@ func command() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find the cluster: %w", err)
 			}
-			return webhook.Run(c.Context(), config, o, log)
+			return webhook.Run(linger(c.Context(), delay), config, o, log)
 		},
 	}
 	f := c.Flags()
@@ -117,12 +120,22 @@ func command() *cobra.Command {
 	f.IntVar(&o.Port, "webhook-port", 9443, "HTTPS port")
 	f.StringVar(&o.MetricsAddress, "metrics-address", ":8080", "address of /metrics; 0: none")
 	f.StringVar(&o.HealthAddress, "health-address", ":8081", "address of /healthz and /readyz")
+	f.DurationVar(&delay, "shutdown-delay", 5*time.Second, "how long to go on serving after SIGTERM")
 	f.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	for _, key := range settings.DefaultKeys() {
 		defaults[key] = f.String("default-"+key, "", "for pods without the annotation "+contract.AnnotationPrefix+key)
 	}
 	f.AddGoFlag(flag.CommandLine.Lookup("kubeconfig"))
 	return c
+}
+
+// linger returns a context that outlives ctx by delay. A pod is told to end while
+// API servers still send to it: until all of them know, it has to answer, or a
+// pod that asks for its files is refused during each rollout.
+func linger(ctx context.Context, delay time.Duration) context.Context {
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(delay, end) })
+	return lasting
 }
 
 // fromEnvironment fills in flags that were not given from the environment.
