@@ -65,7 +65,8 @@ func Versitygw(t testing.TB, opts ...Option) *Server {
 	return s.start(t)
 }
 
-// RcloneS3 starts `rclone serve s3` over a folder.
+// RcloneS3 starts `rclone serve s3` over a folder. As rclone comes, it takes
+// the two ways to write ü for one name; here it is told not to.
 func RcloneS3(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	s, o := newServer(t, "rclone", opts)
@@ -75,6 +76,7 @@ func RcloneS3(t testing.TB, opts ...Option) *Server {
 			path: path,
 			args: []string{"serve", "s3", "--addr", fmt.Sprintf("127.0.0.1:%d", s.port), s.DataDir},
 			env: append([]string{
+				"RCLONE_NO_UNICODE_NORMALIZATION=true",
 				"RCLONE_CONFIG=" + filepath.Join(filepath.Dir(s.logFile), "rclone.conf"),
 				`RCLONE_AUTH_KEY="` + s.AccessKey + "," + s.SecretKey + `"`,
 			}, o.env...),

@@ -41,6 +41,7 @@ func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities
 		{"metadata in listings", &a.ListingMetadata, p.listingMetadata},
 		{"versions", &a.Versioning, p.versioning},
 		{"a file and a folder of one name", &a.FileAndFolder, p.fileAndFolder},
+		{"objects for folders", &a.FolderObjects, p.folderObjects},
 		{"notifications", &a.Notifications, p.notifications},
 	} {
 		if *try.holds, err = try.run(ctx); err != nil {
@@ -212,6 +213,18 @@ func (p *probe) fileAndFolder(ctx context.Context) (bool, error) {
 		keys = append(keys, o.Key)
 	}
 	return slices.Equal(keys, []string{file, below}), nil
+}
+
+func (p *probe) folderObjects(ctx context.Context) (bool, error) {
+	key := p.key("folder/")
+	if _, err := p.put(ctx, key, "", store.Condition{}); err != nil {
+		return false, err
+	}
+	o, err := p.s.Stat(ctx, key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, err
+	}
+	return err == nil && o.Metadata["mtime"] == "1", nil
 }
 
 // notifications counts only if an event comes soon: some releases of MinIO

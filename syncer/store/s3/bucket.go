@@ -6,18 +6,20 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-
-	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
-// CheckBucket implements [store.Store].
+// CheckBucket implements [store.Store]. It asks for a listing, which is what
+// will be needed, and whose answer says why not.
 func (s *Store) CheckBucket(ctx context.Context) error {
-	exists, err := s.client.BucketExists(ctx, s.bucket)
-	if err == nil && !exists {
-		err = store.ErrNoBucket
+	// One key of the listing is enough.
+	for info := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix, MaxKeys: 1}) {
+		if info.Err != nil {
+			return s.fail(ctx, "look into", "", info.Err)
+		}
+		break
 	}
-	if err != nil {
-		return s.fail(ctx, "look for", "", err)
+	if err := ctx.Err(); err != nil {
+		return s.fail(ctx, "look into", "", err)
 	}
 	return nil
 }
@@ -41,6 +43,32 @@ func (s *Store) CreateBucket(ctx context.Context) error {
 	return nil
 }
 
+const noSuchUpload = "NoSuchUpload"
+
+// abort drops one unfinished upload and looks again a little later, because a
+// part that was still arriving can revive it.
+func (s *Store) abort(ctx context.Context, key, id string) error {
+	gone := false
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		err := s.client.AbortMultipartUpload(ctx, s.bucket, key, id)
+		isGone := answer(err).Code == noSuchUpload
+		if isGone && gone {
+			return nil
+		}
+		if gone = isGone; wait > maxAbortWait {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// maxAbortWait bounds the pauses between tries.
+const maxAbortWait = time.Second
+
 // isUnsupported says whether a store refused because it does not know how.
 func isUnsupported(err error) bool {
 	response := answer(err)
@@ -60,6 +88,9 @@ func (s *Store) AbortUploads(ctx context.Context, prefix string, olderThan time.
 	var keyMarker, idMarker string
 	for {
 		page, err := s.client.ListMultipartUploads(ctx, s.bucket, prefix, keyMarker, idMarker, "", 1000)
+		if answer(err).Code == noSuchUpload {
+			return aborted, nil // rclone's way to say that there are none
+		}
 		if err != nil {
 			return aborted, s.fail(ctx, "list unfinished uploads below", prefix, err)
 		}
@@ -67,8 +98,7 @@ func (s *Store) AbortUploads(ctx context.Context, prefix string, olderThan time.
 			if time.Since(upload.Initiated) < olderThan {
 				continue
 			}
-			err := s.client.AbortMultipartUpload(ctx, s.bucket, upload.Key, upload.UploadID)
-			if err != nil && answer(err).Code != "NoSuchUpload" {
+			if err := s.abort(ctx, upload.Key, upload.UploadID); err != nil {
 				return aborted, s.fail(ctx, "abort unfinished upload of", upload.Key, err)
 			}
 			aborted++

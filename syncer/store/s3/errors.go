@@ -36,6 +36,7 @@ var codes = map[string]error{
 	"NotSignedUp":           store.ErrAccessDenied,
 	"SignatureDoesNotMatch": store.ErrAccessDenied,
 	"UnauthorizedAccess":    store.ErrAccessDenied,
+	"XAdminUserNotFound":    store.ErrAccessDenied, // versitygw
 	"BucketAlreadyExists":   store.ErrAccessDenied, // and belongs to someone else
 
 	"KeyTooLongError":         store.ErrKeyRejected,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sync/singleflight"
@@ -15,10 +16,11 @@ import (
 
 // MinIO does not list a/b while there is an object a, and in a bucket with
 // versions not even after a was deleted: its delete marker hides a/b from
-// listings for good. An upload that no listing shows is lost to the next
-// restore, so it must not count as done. Hence the names above a key are
-// looked up, each once, and where something is or was, the new object is looked
-// for in the listing that callers use.
+// listings for good. Other stores list names with control characters as
+// something else. An upload that no listing shows is lost to the next restore,
+// so it must not count as done. Hence the names above a key are looked up, each
+// once, and where something is or was, or the name is odd, the new object is
+// looked for in the listing that callers use.
 
 // maxClear bounds how many names are remembered.
 const maxClear = 1 << 14
@@ -98,13 +100,47 @@ func (s *Store) isOrWas(ctx context.Context, key string) (bool, error) {
 	return false, err
 }
 
-// checkListed fails if callers would not find key in their listing, and then
-// removes it again.
-func (s *Store) checkListed(ctx context.Context, key, hiding string) error {
-	listing := s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{
-		Prefix: s.prefix, Recursive: true, StartAfter: key[:len(key)-1],
-	})
-	for info := range listing {
+// doubt is a reason why a listing might not show an upload.
+type doubt struct {
+	err     error
+	listing minio.ListObjectsOptions // the one that tells
+}
+
+// doubtful returns nil if nothing is wrong with key.
+func (s *Store) doubtful(ctx context.Context, key string) (*doubt, error) {
+	name, err := s.hiding(ctx, key)
+	switch {
+	case err != nil:
+		return nil, err
+	case name != "":
+		// MinIO does list what is hidden if asked for just that.
+		_, last := utf8.DecodeLastRuneInString(key)
+		return &doubt{errHidden(name), minio.ListObjectsOptions{
+			Prefix: s.prefix, StartAfter: key[:len(key)-last], Recursive: true,
+		}}, nil
+	case !isXML(key):
+		err := fmt.Errorf("%w: its listings show names with control characters as something else", store.ErrKeyRejected)
+		return &doubt{err, minio.ListObjectsOptions{Prefix: key, Recursive: true}}, nil
+	}
+	return nil, nil
+}
+
+// isXML says whether all of key can stand in a listing as it is: control
+// characters cannot be written in XML, and line ends are rewritten, unless the
+// store honours encoding-type=url. See https://www.w3.org/TR/xml/#charsets.
+func isXML(key string) bool {
+	for _, r := range key {
+		if r < ' ' || r == 0x7f || r == 0xfffe || r == 0xffff {
+			return false
+		}
+	}
+	return true
+}
+
+// checkListed returns the doubt if callers would not find key in their
+// listing, and then removes it again.
+func (s *Store) checkListed(ctx context.Context, key string, d *doubt) error {
+	for info := range s.client.ListObjectsIter(ctx, s.bucket, d.listing) {
 		if info.Err != nil {
 			return info.Err
 		}
@@ -125,7 +161,7 @@ func (s *Store) checkListed(ctx context.Context, key, hiding string) error {
 	if err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
 		return err
 	}
-	return errHidden(hiding)
+	return d.err
 }
 
 // checkNotHidden tells an empty listing of prefix from a hidden one.
@@ -137,6 +173,27 @@ func (s *Store) checkNotHidden(ctx context.Context, prefix string) error {
 	found, err := s.isOrWas(ctx, name)
 	if err == nil && found {
 		err = errHidden(name)
+	}
+	return err
+}
+
+// explain looks for the reason of a refusal that has no code of its own: some
+// stores without room for both a and a/b say no more than "invalid request".
+func (s *Store) explain(ctx context.Context, key string, err error) error {
+	if status := answer(err).StatusCode; class(err) != nil || status < 400 || status >= 500 {
+		return err
+	}
+	for _, name := range namesAbove(key, "") {
+		if found, headErr := s.isOrWas(ctx, name); headErr == nil && found {
+			return fmt.Errorf("%w: there is an object %s: %w", store.ErrKeyConflict, name, err)
+		}
+	}
+	below := minio.ListObjectsOptions{Prefix: key + "/", Recursive: true, MaxKeys: 1}
+	for info := range s.client.ListObjectsIter(ctx, s.bucket, below) {
+		if info.Err == nil && info.Key != key+"/" {
+			return fmt.Errorf("%w: there is an object %s: %w", store.ErrKeyConflict, info.Key, err)
+		}
+		break
 	}
 	return err
 }

@@ -50,25 +50,37 @@ func (s *Store) Read(ctx context.Context, key string) ([]byte, store.Object, err
 // Delete implements [store.Store]. S3 has no conditional delete that every
 // store knows, so the check comes first.
 func (s *Store) Delete(ctx context.Context, key, etag string) error {
+	if err := s.delete(ctx, key, etag); err != nil {
+		return s.fail(ctx, "delete", key, err)
+	}
+	return nil
+}
+
+func (s *Store) delete(ctx context.Context, key, etag string) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
 	if etag != "" {
 		info, err := s.head(ctx, key)
 		switch {
 		case errors.Is(class(err), store.ErrNotFound):
 			return nil
 		case err != nil:
-			return s.fail(ctx, "delete", key, err)
+			return err
 		case info.ETag != etag:
-			return s.fail(ctx, "delete", key, store.ErrPrecondition)
+			return store.ErrPrecondition
 		}
 	}
-	if err := checkKey(key); err != nil {
-		return s.fail(ctx, "delete", key, err)
-	}
 	err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
-	if err != nil && !errors.Is(class(err), store.ErrNotFound) {
-		return s.fail(ctx, "delete", key, err)
+	if answer(err) == (minio.ErrorResponse{}) {
+		return err
 	}
-	return nil
+	// Stores that keep objects as files fail to delete what is not an object
+	// but a folder of others. Nothing was there to delete.
+	if _, headErr := s.head(ctx, key); errors.Is(class(headErr), store.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // head asks for everything but the content.
@@ -78,7 +90,17 @@ func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) 
 	}
 	var opts minio.StatObjectOptions
 	opts.Set(checksumMode, checksumEnabled)
-	return s.client.StatObject(ctx, s.bucket, key, opts)
+	info, err := s.client.StatObject(ctx, s.bucket, key, opts)
+	if !errors.Is(class(err), store.ErrNotFound) {
+		return info, err
+	}
+	// An answer to HEAD has no body: this 404 may be the bucket's or even, from
+	// versitygw, an unknown user's. That an object is gone must be certain.
+	body, info, err := s.get(ctx, key, "", nil)
+	if err == nil {
+		body.Close()
+	}
+	return info, err
 }
 
 // byteRange is the half-open range [from, to) of an object.

@@ -46,7 +46,7 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 	if err := checkKey(u.Key); err != nil {
 		return "", err
 	}
-	hiding, err := s.hiding(ctx, u.Key)
+	doubt, err := s.doubtful(ctx, u.Key)
 	if err != nil {
 		return "", err
 	}
@@ -55,8 +55,11 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 	} else {
 		etag, err = s.uploadParts(ctx, u)
 	}
-	if err == nil && hiding != "" {
-		err = s.checkListed(ctx, u.Key, hiding)
+	switch {
+	case err != nil:
+		err = s.explain(ctx, u.Key, err)
+	case doubt != nil:
+		err = s.checkListed(ctx, u.Key, doubt)
 	}
 	return etag, err
 }
@@ -96,7 +99,7 @@ func (s *Store) uploadParts(ctx context.Context, u store.Upload) (_ string, err 
 		if err != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 			defer cancel()
-			_ = s.client.AbortMultipartUpload(ctx, s.bucket, u.Key, id)
+			_ = s.abort(ctx, u.Key, id)
 		}
 	}()
 
@@ -105,19 +108,22 @@ func (s *Store) uploadParts(ctx context.Context, u store.Upload) (_ string, err 
 	parts := make([]minio.CompletePart, count)
 	sums := make([]uint64, count)
 
-	g, gctx := errgroup.WithContext(ctx)
+	// When a part fails no further ones are begun, but those on their way may
+	// arrive: a part that comes after the upload was aborted can revive it.
+	g, others := errgroup.WithContext(ctx)
 	g.SetLimit(partWorkers)
 	for i := range parts {
 		from := int64(i) * size
 		length := min(size, u.Size-from)
 		g.Go(func() error {
-			if err := s.transfers.Acquire(gctx, 1); err != nil {
+			if err := s.transfers.Acquire(others, 1); err != nil {
 				return err
 			}
 			defer s.transfers.Release(1)
-			var err error
-			parts[i], sums[i], err = s.uploadPart(gctx, u, id, i+1, from, length)
-			return err
+			return retry(others, func() (err error) {
+				parts[i], sums[i], err = s.uploadPart(ctx, u, id, i+1, from, length)
+				return err
+			})
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -145,21 +151,16 @@ func (s *Store) uploadPart(ctx context.Context, u store.Upload, id string, numbe
 	if err != nil {
 		return minio.CompletePart{}, 0, err
 	}
-	var part minio.ObjectPart
-	err = retry(ctx, func() error {
-		body := &requestBody{r: io.NewSectionReader(u.Body, from, length), left: length}
-		var err error
-		part, err = s.client.PutObjectPart(ctx, s.bucket, u.Key, id, number, body, length, minio.PutObjectPartOptions{
-			DisableContentSha256: true,
-			CustomHeader:         http.Header{http.CanonicalHeaderKey(checksumHeader): {encodeCRC(sum)}},
-		})
-		return body.finish(err)
+	body := &requestBody{r: io.NewSectionReader(u.Body, from, length), left: length}
+	part, err := s.client.PutObjectPart(ctx, s.bucket, u.Key, id, number, body, length, minio.PutObjectPartOptions{
+		DisableContentSha256: true,
+		CustomHeader:         http.Header{http.CanonicalHeaderKey(checksumHeader): {encodeCRC(sum)}},
 	})
 	return minio.CompletePart{
 		PartNumber:        number,
 		ETag:              part.ETag,
 		ChecksumCRC64NVME: part.ChecksumCRC64NVME,
-	}, sum, err
+	}, sum, body.finish(err)
 }
 
 func commit(u store.Upload) error {

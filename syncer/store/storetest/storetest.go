@@ -23,13 +23,12 @@ type Subject struct {
 	Store store.Store
 	// Can is what this vendor is known to do.
 	Can store.Abilities
-	// Races says that conditional writes hold when they come at the same time.
-	Races bool
-	// CompleteRaces says the same of completions of multipart uploads.
-	CompleteRaces bool
 	// Hides says that a vendor without FileAndFolder would take a/b where a is
 	// or was, and then not list it.
 	Hides bool
+	// Folders says that every folder with something in it has an object that
+	// can be looked up, though nobody wrote it and no listing shows it.
+	Folders bool
 	// Refuses are those of [Names] that this vendor does not take.
 	Refuses []string
 

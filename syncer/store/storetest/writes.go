@@ -70,31 +70,29 @@ func testConditions(t *testing.T, s *Subject) {
 
 // Of many who write on the same condition at once exactly one wins.
 func testRaces(t *testing.T, s *Subject) {
-	const writers, rounds = 16, 8
+	const writers = 16
 	for _, kind := range []struct {
 		name   string
 		size   int64
 		rounds int
-		holds  bool
+		can    bool
 	}{
-		{"single request", 100, rounds, s.Can.ConditionalPut && s.Races},
-		{"multipart", 2*s.Part + 1, 2, s.Can.ConditionalMultipart && s.CompleteRaces},
+		{"single request", 100, 20, s.Can.ConditionalPut},
+		{"multipart", 2*s.Part + 1, 1, s.Can.ConditionalMultipart},
 	} {
-		t.Run(kind.name, func(t *testing.T) {
-			if !kind.holds {
-				t.Logf("this store is known not to keep conditions under races")
-				return
+		if !kind.can {
+			t.Logf("%s: this store ignores conditions and says so", kind.name)
+			continue
+		}
+		for round := range kind.rounds {
+			key := fmt.Sprintf("p/race-%d-%d", kind.size, round)
+			condition := store.Condition{IfAbsent: true}
+			for turn := range 2 {
+				// Never the same content twice: it might have the same ETag.
+				winner := race(t, s, key, kind.size, writers, 1000*turn, condition)
+				condition = store.Condition{IfMatch: winner.ETag}
 			}
-			for round := range kind.rounds {
-				key := fmt.Sprintf("p/race-%d-%d", kind.size, round)
-				condition := store.Condition{IfAbsent: true}
-				for turn := range 2 {
-					// Never the same content twice: it might have the same ETag.
-					winner := race(t, s, key, kind.size, writers, 1000*turn, condition)
-					condition = store.Condition{IfMatch: winner.ETag}
-				}
-			}
-		})
+		}
 	}
 }
 
