@@ -38,6 +38,7 @@ type Config struct {
 	Delete           bool   // apply local deletions to the bucket
 	Include, Exclude []string
 	CreateBucket     bool
+	RestoreTimeout   time.Duration // without progress, after which a restore fails; 0: none
 	FlushTimeout     time.Duration // for the last flush
 	ScanInterval     time.Duration // between full scans of the volume
 	// ShutdownQuiet: the last flush ends only when nothing has changed for so
@@ -68,12 +69,13 @@ type Engine struct {
 	defaults attrs.Defaults
 	writer   string // this process, among the writers of the prefix
 
-	dirty   *dirty.Set
-	gate    *gate
-	state   *state
-	scans   chan scanRequest
-	judge   judge
-	growing *growing
+	dirty    *dirty.Set
+	gate     *gate
+	state    *state
+	scans    chan scanRequest
+	judge    judge
+	growing  *growing
+	odometer odometer
 
 	// mu guards what the passes learn.
 	mu        sync.Mutex

@@ -123,6 +123,18 @@ func TestStoreStops(t *testing.T) {
 	a.mustStop()
 }
 
+// TestRestoreTimeout: a restore that may not wait for ever says why it did not go on.
+func TestRestoreTimeout(t *testing.T) {
+	server := testenv.MinIO(t)
+	r := newRig(t, server)
+	server.Stop(t)
+	a := r.node(t, func(c *Config) { c.RestoreTimeout = 2 * time.Second })
+	var stalled *StalledError
+	if err := a.tryRestore(); !errors.As(err, &stalled) || !errors.Is(err, store.ErrUnreachable) || stalled.Last == "" {
+		t.Errorf("restore from a store that is down: %v", err)
+	}
+}
+
 // TestStoreStopsForGood: SIGTERM while the store is down ends in time, and says
 // what is not in the bucket.
 func TestStoreStopsForGood(t *testing.T) {

@@ -22,20 +22,10 @@ func (e *Engine) Restore(ctx context.Context) (err error) {
 	if err := e.prepareBase(); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := e.connect(ctx, fatalForRestore); err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	if err := e.insist(ctx, fatalForRestore, func() error { return e.knowRemote(ctx, false) }); err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	if damaged, err := e.base.Meta(metaDamaged); err != nil || damaged != "" {
-		return fmt.Errorf("restore: %w", errors.Join(err, vanished(damaged)))
-	}
-
-	// The first error that waiting does not mend ends the workers.
+	// The first error that waiting does not mend ends everything.
 	working, abort := context.WithCancelCause(ctx)
 	e.setAbort(abort)
-	stopped := e.start(working, e.work, e.judgeLoop)
+	stopped := e.start(working, e.judgeLoop, func(ctx context.Context) { e.watchdog(ctx, e.cfg.RestoreTimeout, abort) })
 	err = e.restoreAll(working)
 	if err != nil && context.Cause(working) != nil {
 		err = context.Cause(working)
@@ -61,6 +51,19 @@ func (e *Engine) Restore(ctx context.Context) (err error) {
 // restoreAll lists until one listing was complete, and waits until all that it
 // showed is in the volume.
 func (e *Engine) restoreAll(ctx context.Context) error {
+	if err := e.connect(ctx, fatalForRestore); err != nil {
+		return err
+	}
+	if err := e.insist(ctx, fatalForRestore, func() error { return e.knowRemote(ctx, false) }); err != nil {
+		return err
+	}
+	if damaged, err := e.base.Meta(metaDamaged); err != nil || damaged != "" {
+		return errors.Join(err, vanished(damaged))
+	}
+	working, stop := context.WithCancel(ctx)
+	stopped := e.start(working, e.work)
+	defer stopped()
+	defer stop()
 	if err := e.listedPass(ctx, fatalForRestore); err != nil {
 		return err
 	}

@@ -167,7 +167,7 @@ func (e *Engine) fetch(ctx context.Context, item plan.Item, path string, expect 
 		return entry.Local{}, store.Object{}, err
 	}
 	defer tmp.Discard()
-	obj, err := e.store.Download(ctx, key, item.Remote.ETag, size, tmp)
+	obj, err := e.store.Download(ctx, key, item.Remote.ETag, size, e.odometer.through(tmp))
 	if err != nil {
 		return entry.Local{}, obj, err
 	}
