@@ -50,7 +50,7 @@ func (h *Handler) answer(req admission.Request) (admission.Response, string, str
 		return admission.Errored(http.StatusBadRequest, err), resultError, "decode"
 	}
 	if !settings.Asked(pod.Annotations) {
-		return admission.Allowed(""), resultSkipped, "not asked"
+		return admission.Allowed(""), resultSkipped, "not-asked"
 	}
 	workload := settings.WorkloadOf(&pod)
 	resolved, err := settings.Resolve(settings.Input{

@@ -123,7 +123,7 @@ func TestHandlerAnswers(t *testing.T) {
 minio_sidecar_admission_total{reason="",result="injected"} 1
 minio_sidecar_admission_total{reason="annotations",result="denied"} 1
 minio_sidecar_admission_total{reason="decode",result="error"} 2
-minio_sidecar_admission_total{reason="not asked",result="skipped"} 1
+minio_sidecar_admission_total{reason="not-asked",result="skipped"} 1
 minio_sidecar_admission_total{reason="pod",result="denied"} 1
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "minio_sidecar_admission_total"); err != nil {

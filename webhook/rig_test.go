@@ -164,6 +164,7 @@ func (r *rig) start(t *testing.T, port int, more ...string) *instance {
 		"--namespace=" + ownNamespace,
 		"--cert-dir=" + filepath.Join(dir, "certificate"),
 		"--cert-names=localhost",
+		"--shutdown-delay=0s", // no Service sends anything meanwhile
 		fmt.Sprintf("--webhook-port=%d", port),
 		fmt.Sprintf("--metrics-address=127.0.0.1:%d", metrics),
 		fmt.Sprintf("--health-address=127.0.0.1:%d", health),
