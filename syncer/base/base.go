@@ -44,12 +44,14 @@ const (
 // DB is the base of one volume and one prefix. It is safe for concurrent use.
 type DB struct {
 	db    *bolt.DB
+	lock  *os.File
 	count atomic.Int64
 	// PutAside is where a damaged predecessor was moved to; empty if none was.
 	PutAside string
 
+	mu      sync.RWMutex // held for reading while submitting
+	closed  bool
 	changes chan change
-	stop    chan struct{}
 	done    sync.WaitGroup
 }
 
@@ -61,22 +63,27 @@ type change struct {
 
 // Open opens or creates the base in dir. A file that is damaged is renamed to
 // base.db.damaged and a new one begun; [ErrInUse] if another process holds it.
-func Open(dir string) (*DB, error) {
+func Open(dir string) (*DB, error) { return open(dir, lockWait) }
+
+func open(dir string, wait time.Duration) (*DB, error) {
 	file := filepath.Join(dir, fileName)
-	d, err := open(file)
-	if err != nil && damaged(err) {
-		aside := file + ".damaged"
-		if moveErr := os.Rename(file, aside); moveErr != nil {
-			return nil, fmt.Errorf("open base %s: %w (and it could not be put aside: %w)", file, err, moveErr)
-		}
-		if d, err = open(file); err == nil {
-			d.PutAside = aside
-		}
-	}
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("open base %s: %w; end it, or give this one another --state-dir", file, ErrInUse)
+	held, err := lock(dir, wait)
+	if errors.Is(err, ErrInUse) {
+		return nil, fmt.Errorf("open base %s: %w; end it, or give this one another --state-dir", file, err)
 	}
 	if err != nil {
+		return nil, fmt.Errorf("open base %s: %w", file, err)
+	}
+	d := &DB{lock: held, changes: make(chan change, maxBatch)}
+	err = d.load(file)
+	if damaged(err) {
+		d.PutAside = file + ".damaged"
+		if err = os.Rename(file, d.PutAside); err == nil {
+			err = d.load(file)
+		}
+	}
+	if err != nil {
+		held.Close()
 		return nil, fmt.Errorf("open base %s: %w", file, err)
 	}
 	d.done.Go(d.commitLoop)
@@ -84,78 +91,80 @@ func Open(dir string) (*DB, error) {
 }
 
 func damaged(err error) bool {
-	return errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) ||
-		errors.Is(err, berrors.ErrVersionMismatch) || errors.Is(err, errRecord) || errors.Is(err, errUnreadable)
+	return errors.Is(err, errUnsound) || errors.Is(err, errRecord) ||
+		errors.Is(err, berrors.ErrIncompatibleValue) // one of our buckets is a plain value
 }
 
-// errUnreadable: bbolt panicked over what it read.
-var errUnreadable = errors.New("file is damaged")
-
-// open also reads every record once: that counts them, and finds damage here
-// rather than in the middle of a plan.
-func open(file string) (d *DB, err error) {
-	db, err := openBolt(file)
-	if err != nil {
-		return nil, err
+// load opens the file, made if there is none, and reads every record once:
+// that counts them, and finds damage here rather than in the middle of a plan.
+func (d *DB) load(file string) (err error) {
+	if err := soundFile(file); err != nil {
+		return err
 	}
-	d = &DB{db: db, changes: make(chan change, maxBatch), stop: make(chan struct{})}
+	db, err := bolt.Open(file, 0o600, &bolt.Options{
+		Timeout: lockPoll, // nobody else can have it: we hold the directory
+		// The list of free pages is made at open of what is not in use: that
+		// saves a page write a commit, and a damaged list cannot exist.
+		NoFreelistSync: true,
+		FreelistType:   bolt.FreelistMapType,
+	})
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{entriesBucket, metaBucket} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+	if err := makeBuckets(db); err != nil {
+		return err
+	}
+	d.db = db
+	var n int64
+	for _, err := range d.Range("") {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	d.count.Store(n)
+	return nil
+}
+
+// makeBuckets writes only where something is missing: a damaged file is left
+// as it was found.
+func makeBuckets(db *bolt.DB) error {
+	for _, name := range [][]byte{entriesBucket, metaBucket} {
+		exists := false
+		err := db.View(func(tx *bolt.Tx) error {
+			exists = tx.Bucket(name) != nil
+			return nil
+		})
+		if err == nil && !exists {
+			err = db.Update(func(tx *bolt.Tx) error {
+				_, err := tx.CreateBucket(name)
 				return err
-			}
+			})
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return d, d.check()
-}
-
-// openBolt turns bbolt's panics over a torn file into an error. A file that is
-// not whole pages, or shorter than its meta page says, would otherwise fault.
-func openBolt(file string) (db *bolt.DB, err error) {
-	defer recoverDamage(&err)
-	return bolt.Open(file, 0o600, &bolt.Options{
-		Timeout:        lockWait,
-		NoFreelistSync: true, // rebuilt at open; saves a page write a commit
-		FreelistType:   bolt.FreelistMapType,
-	})
-}
-
-func recoverDamage(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%w: %v", errUnreadable, r)
-	}
-}
-
-func (d *DB) check() (err error) {
-	defer recoverDamage(&err)
-	return d.db.View(func(tx *bolt.Tx) error {
-		var n int64
-		cursor := tx.Bucket(entriesBucket).Cursor()
-		for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
-			if _, err := decode("", v); err != nil {
-				return fmt.Errorf("%q: %w", k, err)
-			}
-			n++
+		if err != nil {
+			return err
 		}
-		d.count.Store(n)
-		return nil
-	})
+	}
+	return nil
 }
 
 // Close commits what is outstanding and releases the file.
 func (d *DB) Close() error {
-	close(d.stop)
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	close(d.changes)
+	d.mu.Unlock()
 	d.done.Wait()
-	return d.db.Close()
+	return errors.Join(d.db.Close(), d.lock.Close())
 }
 
 // Len is the number of entries.
@@ -220,8 +229,9 @@ func (d *DB) Range(prefix string) iter.Seq2[entry.Base, error] {
 }
 
 // Put records e. done is called once it is on disk, or could not be written,
-// from another goroutine and possibly together with many others: changes that
-// arrive while one commit is being written share the next.
+// usually from another goroutine and together with many others: changes that
+// arrive while one commit is being written share the next. done must not make
+// a change itself.
 func (d *DB) Put(e entry.Base, done func(error)) {
 	d.submit(change{key: e.Key, record: encode(e), done: done})
 }
@@ -231,31 +241,28 @@ func (d *DB) Delete(key string, done func(error)) {
 	d.submit(change{key: key, done: done})
 }
 
-var errClosed = errors.New("base is closed")
+var (
+	errClosed = errors.New("base is closed")
+	errKey    = errors.New("key is empty or too long")
+)
 
 func (d *DB) submit(c change) {
-	select {
-	case d.changes <- c:
-	case <-d.stop:
-		c.done(errClosed)
+	if c.key == "" || len(c.key) > bolt.MaxKeySize {
+		c.done(errKey) // it would spoil the commit for the others
+		return
 	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		c.done(errClosed)
+		return
+	}
+	d.changes <- c
 }
 
 func (d *DB) commitLoop() {
-	for {
-		select {
-		case first := <-d.changes:
-			d.commit(d.gather(first))
-		case <-d.stop:
-			for {
-				select {
-				case first := <-d.changes:
-					d.commit(d.gather(first))
-				default:
-					return
-				}
-			}
-		}
+	for first := range d.changes {
+		d.commit(d.gather(first))
 	}
 }
 
@@ -263,7 +270,10 @@ func (d *DB) gather(first change) []change {
 	batch := []change{first}
 	for len(batch) < maxBatch {
 		select {
-		case c := <-d.changes:
+		case c, open := <-d.changes:
+			if !open {
+				return batch
+			}
 			batch = append(batch, c)
 		default:
 			return batch

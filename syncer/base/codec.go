@@ -4,22 +4,29 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 )
 
-// A record is a format byte and then varints: kind, size, mtime, ctime, inode,
-// permissions, owner, group; the ETag ends it, as 16 raw bytes where it is a
-// plain MD5 (most are) to keep a million records small.
+// A record is a format byte, a CRC-32C over the key and all that follows, and
+// then varints: kind, size, mtime, ctime, inode, permissions, owner, group,
+// mtime attribute; the ETag ends it, as 16 raw bytes where it is a plain MD5
+// (most are) to keep a million records small.
 const (
 	recordMD5  = 1 // ETag is 16 bytes of MD5
 	recordText = 2 // ETag is text
+
+	recordHead = 1 + crc32.Size
 )
 
-var errRecord = errors.New("record is damaged")
+var (
+	errRecord  = errors.New("record is damaged")
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
 
 func encode(e entry.Base) []byte {
-	b := make([]byte, 1, 80)
+	b := make([]byte, recordHead, 80)
 	l, a := e.Local, e.Attrs
 	b = binary.AppendUvarint(b, uint64(l.Kind))
 	b = binary.AppendVarint(b, l.Size)
@@ -32,10 +39,18 @@ func encode(e entry.Base) []byte {
 	b = appendTime(b, a.MTime)
 	if sum, err := hex.DecodeString(e.ETag); err == nil && len(sum) == 16 && hex.EncodeToString(sum) == e.ETag {
 		b[0] = recordMD5
-		return append(b, sum...)
+		b = append(b, sum...)
+	} else {
+		b[0] = recordText
+		b = append(b, e.ETag...)
 	}
-	b[0] = recordText
-	return append(b, e.ETag...)
+	binary.LittleEndian.PutUint32(b[1:], checksum(e.Key, b))
+	return b
+}
+
+func checksum(key string, record []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, []byte(key))
+	return crc32.Update(sum, castagnoli, record[recordHead:])
 }
 
 func appendTime(b []byte, t entry.Time) []byte {
@@ -43,10 +58,11 @@ func appendTime(b []byte, t entry.Time) []byte {
 }
 
 func decode(key string, b []byte) (entry.Base, error) {
-	if len(b) == 0 || b[0] != recordMD5 && b[0] != recordText {
+	if len(b) < recordHead || b[0] != recordMD5 && b[0] != recordText ||
+		binary.LittleEndian.Uint32(b[1:]) != checksum(key, b) {
 		return entry.Base{}, errRecord
 	}
-	r := reader{b: b[1:]}
+	r := reader{b: b[recordHead:]}
 	e := entry.Base{Key: key}
 	e.Local.Kind = entry.Kind(r.uvarint())
 	e.Local.Size = r.varint()
