@@ -28,7 +28,7 @@
 //
 // The kernel keeps about 1 KiB for each watched directory on 64-bit machines
 // (the watch, and the inode that it pins), charged to the user and limited by
-// fs.inotify.max_user_watches; the watcher itself about 200 bytes. Files cost
+// fs.inotify.max_user_watches; the watcher itself about 150 bytes. Files cost
 // nothing. What an app writes through a shared mapping raises no event at all.
 package watch
 
