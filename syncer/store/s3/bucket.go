@@ -45,29 +45,22 @@ func (s *Store) CreateBucket(ctx context.Context) error {
 
 const noSuchUpload = "NoSuchUpload"
 
-// abort drops one unfinished upload and looks again a little later, because a
-// part that was still arriving can revive it.
-func (s *Store) abort(ctx context.Context, key, id string) error {
-	gone := false
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		err := s.client.AbortMultipartUpload(ctx, s.bucket, key, id)
-		isGone := answer(err).Code == noSuchUpload
-		if isGone && gone {
-			return nil
-		}
-		if gone = isGone; wait > maxAbortWait {
-			return err
-		}
+// abort drops one unfinished upload, and again a little later, because a part
+// that was still arriving can revive it.
+func (s *Store) abort(ctx context.Context, key, id string) (err error) {
+	for _, wait := range []time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond} {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		err = s.client.AbortMultipartUpload(ctx, s.bucket, key, id)
+		if answer(err).Code == noSuchUpload {
+			err = nil
+		}
 	}
+	return err
 }
-
-// maxAbortWait bounds the pauses between tries.
-const maxAbortWait = time.Second
 
 // isUnsupported says whether a store refused because it does not know how.
 func isUnsupported(err error) bool {
