@@ -46,7 +46,7 @@ func newLogger(out io.Writer, terminal bool, level, format string) *slog.Logger 
 	case format == contract.LogFormatJSON:
 		return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: least, ReplaceAttr: spellDurations}))
 	case terminal:
-		return slog.New(tint.NewHandler(out, &tint.Options{
+		return slog.New(tint.NewTextHandler(out, &tint.Options{
 			Level: least, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "",
 		}))
 	}
