@@ -38,7 +38,7 @@ cluster-down: ## Stop them
 
 manifests: ## Render the chart into dist/ for installing without Helm
 	mkdir -p dist
-	$$(hack/tools/get helm) template minio-sidecar charts/minio-sidecar --namespace minio-sidecar > dist/minio-sidecar.yaml
+	$$(hack/tools/get helm) template minio-sidecar charts/minio-sidecar --namespace minio-sidecar --skip-tests > dist/minio-sidecar.yaml
 
 clean: ## Remove what was built here (the cache of real parts stays)
 	rm -rf bin dist
