@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -206,6 +207,7 @@ func TestCluster(t *testing.T) {
 		if !hook.running() {
 			t.Error("the first one has ended")
 		}
+		t.Logf("resident memory: %s", resident(t, hook))
 	})
 
 	t.Run("a new certificate is taken up without a restart", func(t *testing.T) {
@@ -338,6 +340,9 @@ func certificateFiles(t *testing.T, r *rig) {
 	i.waitReady(t)
 	if got := served(t, i.port); got != first {
 		t.Errorf("serves %s, want %s", got, first)
+	}
+	if text, err := get(i.metrics); err != nil || !regexp.MustCompile(`(?m)^minio_sidecar_certificate_expiry_timestamp_seconds [1-9]`).MatchString(text) {
+		t.Errorf("the metrics do not say when it expires, error %v", err)
 	}
 	second := writePair(t, dir)
 	eventually(t, "the second certificate", func() error {

@@ -220,6 +220,21 @@ func (i *instance) running() bool {
 	}
 }
 
+// resident is the process's memory as the kernel counts it.
+func resident(t *testing.T, i *instance) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", i.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if size, found := strings.CutPrefix(line, "VmRSS:"); found {
+			return strings.TrimSpace(size)
+		}
+	}
+	return "unknown"
+}
+
 // waitReady waits until the kubelet would send it requests.
 func (i *instance) waitReady(t *testing.T) {
 	t.Helper()
