@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
@@ -76,6 +77,7 @@ type Engine struct {
 	judge    judge
 	growing  *growing
 	odometer odometer
+	inStep   atomic.Bool // the first full pass of a sync has succeeded
 
 	// mu guards what the passes learn.
 	mu        sync.Mutex

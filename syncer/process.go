@@ -124,6 +124,8 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		}
 		e.failed(err)
 		return result{outcome: dirty.Retry, reason: err.Error()}
+	case errors.Is(err, fs.ErrNotExist): // gone between two looks, as temporary files are
+		return result{outcome: dirty.Unrest, reason: "went away while it was looked at"}
 	case errors.Is(err, tree.ErrFull):
 		if e.restoring() {
 			e.abort(err)

@@ -142,7 +142,7 @@ func (n *node) restore() {
 func (n *node) start() {
 	n.t.Helper()
 	n.startOnly()
-	n.await("in step", func() bool { return n.engine.Status().Restored })
+	n.await("in step", func() bool { return n.engine.inStep.Load() })
 }
 
 func (n *node) startOnly() {

@@ -21,6 +21,8 @@ const (
 	rosterInterval = 3 * time.Second
 	// followInterval is how often a read-only volume lists the bucket.
 	followInterval = 10 * time.Second
+	// flushRetry is how soon the last flush tries again after a failed scan.
+	flushRetry = time.Second
 	// releaseTimeout bounds the farewell after the last flush.
 	releaseTimeout = 5 * time.Second
 )
@@ -44,6 +46,11 @@ func (e *Engine) Sync(ctx context.Context) error {
 	if err := e.prepareBase(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
+	restored, err := e.base.Meta(metaRestored)
+	if err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	e.state.update(func(s *status.Status) { s.Restored = restored != "" })
 	watcher, err := watch.New(e.tree.Path(), watch.Options{Reserved: contract.Reserved, Logger: e.log})
 	if err != nil {
 		return fmt.Errorf("sync: %w", err)
@@ -98,14 +105,22 @@ func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *w
 			e.log.Warn("could not announce this writer; will try again", "error", err)
 		}
 	}
-	if e.listedPass(ctx, never) != nil || e.dirty.Wait(ctx, e.dirty.Mark(), true) != nil {
+	if e.listedPass(ctx, never) != nil {
 		return nil
 	}
-	if err := e.base.SetMeta(metaRestored, "true"); err != nil {
-		e.log.Error("could not note that the volume is complete", "error", err)
+	// A volume that was complete before does not wait for what may take long,
+	// such as a large upload.
+	if !e.Status().Restored {
+		if e.dirty.Wait(ctx, e.dirty.Mark(), true) != nil {
+			return nil
+		}
+		if err := e.base.SetMeta(metaRestored, "true"); err != nil {
+			e.log.Error("could not note that the volume is complete", "error", err)
+		}
 	}
 	e.setRules(plan.Rules{Push: !e.readOnly(), Delete: !e.readOnly() && e.cfg.Delete})
 	e.state.update(func(s *status.Status) { s.Restored = true })
+	e.inStep.Store(true)
 	e.log.Info("volume and bucket are in step", "entries", e.base.Len())
 	e.requestScan("") // for deletions that happened meanwhile
 	if !e.readOnly() {
@@ -294,7 +309,7 @@ func (e *Engine) flushUntilQuiet(ctx context.Context) error {
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
-			if sleep(ctx, judgeTick) != nil {
+			if sleep(ctx, flushRetry) != nil {
 				return err
 			}
 			continue

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
@@ -46,6 +47,7 @@ func (e *Engine) knowRemote(ctx context.Context, claim bool) error {
 		if err := e.base.Reset(); err != nil {
 			return err
 		}
+		e.state.update(func(s *status.Status) { s.Restored = false })
 		if err := e.prepareBase(); err != nil {
 			return err
 		}
