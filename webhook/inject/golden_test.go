@@ -43,7 +43,7 @@ func defaultInputs() inputs {
 		NativeSidecars: true,
 		Defaults: map[string]string{
 			contract.Endpoint: "http://minio.storage:9000",
-			contract.Image:    "ghcr.io/minio-sidecar/syncer:v1.0.0",
+			contract.Image:    "minio-sidecar/syncer:v1.0.0",
 		},
 	}
 }
