@@ -209,6 +209,8 @@ func (t *Tree) makeDir(path string) error {
 		return err
 	}
 	defer parent.Close()
+	t.making.Lock()
+	defer t.making.Unlock()
 	if err := unix.Mkdirat(parent.FD, base, DefaultDirPerm); err != nil {
 		if err == unix.EEXIST {
 			return nil // made by another, or in the way: the next step tells

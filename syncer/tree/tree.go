@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -73,6 +74,10 @@ type Tree struct {
 	self  unix.Statx_t // the root directory as it was at Open
 	id    string
 	plain entry.Attrs // what directories look like that are made on the way
+	// making is held from making a directory to giving it its attributes: of
+	// one directory made on the way and made for itself at the same time, the
+	// attributes of its own must come last.
+	making sync.Mutex
 
 	tmp     *os.File // this process's own folder for temporary files
 	tmpName string   // its name in the reserved folder's tmp/

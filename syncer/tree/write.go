@@ -28,6 +28,8 @@ func (t *Tree) mkdir(path string, a entry.Attrs) (entry.Local, error) {
 		return entry.Local{}, err
 	}
 	defer parent.Close()
+	t.making.Lock()
+	defer t.making.Unlock()
 	if err := unix.Mkdirat(parent.FD, base, 0o700); err != nil && err != unix.EEXIST {
 		return entry.Local{}, err
 	}

@@ -616,3 +616,36 @@ func TestParentsVanishWhileWriting(t *testing.T) {
 	}
 	workers.Wait()
 }
+
+// A folder that is made for itself and, at the same time, on the way to a file
+// in it has its own attributes in the end.
+func TestMkdirBesideItsFirstFile(t *testing.T) {
+	v, _ := openTest(t)
+	for i := range 300 {
+		dir := fmt.Sprintf("folder-%d", i)
+		want := entry.Attrs{Perm: 0o711, UID: v.plain.UID, GID: v.plain.GID}
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := v.Mkdir(dir, want); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, name := range []string{"a", "b", "c"} {
+			group.Go(func() {
+				f, err := v.Create(0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer f.Discard()
+				if _, err := f.Commit(dir+"/"+name, entry.Attrs{Perm: 0o644, UID: want.UID, GID: want.GID}, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if got := lookup(t, v, dir); !got.Attrs.SameDir(want) {
+			t.Fatalf("%s: %+v, want %+v", dir, got.Attrs, want)
+		}
+	}
+}
