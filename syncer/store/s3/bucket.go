@@ -2,10 +2,14 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 // CheckBucket implements [store.Store]. It asks for a listing, which is what
@@ -72,35 +76,51 @@ func isUnsupported(err error) bool {
 	return response.StatusCode == http.StatusNotImplemented || response.StatusCode == http.StatusMethodNotAllowed
 }
 
-// AbortUploads drops the unfinished multipart uploads below prefix that were
-// begun at least olderThan ago (by the store's clock): what crashed uploaders
+// AbortUploads drops the unfinished multipart uploads of keys that begin with
+// prefix and that were begun at least olderThan ago: what crashed uploaders
 // leave behind, invisible but paid for. It returns how many it dropped.
+//
+// Writers elsewhere may be in the middle of theirs, so olderThan must exceed
+// the time that an upload can take, with room for clocks that differ.
 func (s *Store) AbortUploads(ctx context.Context, prefix string, olderThan time.Duration) (int, error) {
-	// The store's clock decides, so that a wrong one here drops nothing.
+	// MinIO takes the prefix for a whole key, but lists those of the bucket.
+	uploads, err := s.unfinished(ctx, "")
+	if errors.Is(class(err), store.ErrAccessDenied) {
+		uploads, err = s.unfinished(ctx, prefix)
+	}
+	if err != nil {
+		return 0, s.fail(ctx, "list unfinished uploads below", prefix, err)
+	}
 	var aborted int
+	for _, upload := range uploads {
+		if !strings.HasPrefix(upload.Key, prefix) || time.Since(upload.Initiated) < olderThan {
+			continue
+		}
+		if err := s.abort(ctx, upload.Key, upload.UploadID); err != nil {
+			return aborted, s.fail(ctx, "abort unfinished upload of", upload.Key, err)
+		}
+		aborted++
+	}
+	return aborted, nil
+}
+
+func (s *Store) unfinished(ctx context.Context, prefix string) ([]minio.ObjectMultipartInfo, error) {
+	var all []minio.ObjectMultipartInfo
 	var keyMarker, idMarker string
 	for {
 		page, err := s.client.ListMultipartUploads(ctx, s.bucket, prefix, keyMarker, idMarker, "", 1000)
-		if answer(err).Code == noSuchUpload {
-			return aborted, nil // rclone's way to say that there are none
+		switch {
+		case answer(err).Code == noSuchUpload: // rclone's way to say that there are none
+			return all, nil
+		case err != nil:
+			return nil, err
 		}
-		if err != nil {
-			return aborted, s.fail(ctx, "list unfinished uploads below", prefix, err)
-		}
-		for _, upload := range page.Uploads {
-			if time.Since(upload.Initiated) < olderThan {
-				continue
-			}
-			if err := s.abort(ctx, upload.Key, upload.UploadID); err != nil {
-				return aborted, s.fail(ctx, "abort unfinished upload of", upload.Key, err)
-			}
-			aborted++
-		}
+		all = append(all, page.Uploads...)
 		if !page.IsTruncated {
-			return aborted, nil
+			return all, nil
 		}
 		if page.NextKeyMarker == keyMarker && page.NextUploadIDMarker == idMarker {
-			return aborted, s.fail(ctx, "list unfinished uploads below", prefix, errStuckListing)
+			return nil, errors.New("the listing does not move on")
 		}
 		keyMarker, idMarker = page.NextKeyMarker, page.NextUploadIDMarker
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"strconv"
 	"strings"
 
 	"github.com/minio/crc64nvme"
@@ -47,6 +48,10 @@ type digest struct {
 	want    []byte
 	// crc is set where digests of pieces can be combined.
 	crc polynomial
+	// parts is set where want is the digest of the parts' digests. It can be
+	// checked once partLength, of all parts but the last, is known.
+	parts      int64
+	partLength int64
 }
 
 // preferred lists the checksums by what they cost to verify.
@@ -63,48 +68,67 @@ var preferred = []struct {
 
 // digestOf is the statement about the whole object that is cheapest to check.
 func digestOf(info minio.ObjectInfo) digest {
-	// A composite checksum is one of the parts' checksums, and nobody says
-	// where the parts begin. Older stores do not say which type theirs is;
-	// then a multipart ETag has a dash.
-	composite := info.ChecksumMode == "COMPOSITE" ||
-		info.ChecksumMode == "" && info.ChecksumCRC64NVME == "" && strings.Contains(info.ETag, "-")
-	if !composite {
-		for _, p := range preferred {
-			want, err := base64.StdEncoding.DecodeString(info.Checksum(p.kind))
-			if err == nil && len(want) > 0 && len(want) == p.kind.RawByteLen() {
-				return digest{name: p.kind.String(), newHash: p.kind.Hasher, want: want, crc: p.crc}
-			}
+	_, parts := cutParts(info.ETag)
+	// Older stores do not say which type a checksum is.
+	composite := info.ChecksumMode == "COMPOSITE" || info.ChecksumMode == "" && parts > 0
+	for _, p := range preferred {
+		text, own := cutParts(info.Checksum(p.kind))
+		want, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(want) == 0 || len(want) != p.kind.RawByteLen() {
+			continue
 		}
+		d := digest{name: p.kind.String(), newHash: p.kind.Hasher, want: want, crc: p.crc}
+		if composite && p.kind != minio.ChecksumCRC64NVME || own > 0 {
+			d.crc, d.parts = polynomial{}, max(parts, own)
+		}
+		return d
 	}
-	if want, ok := md5ETag(info); ok {
-		return digest{name: "MD5", newHash: md5.New, want: want}
+	if isMD5(info) {
+		text, parts := cutParts(info.ETag)
+		if want, err := hex.DecodeString(text); err == nil && len(want) == md5.Size {
+			return digest{name: "MD5", newHash: md5.New, want: want, parts: parts}
+		}
 	}
 	return digest{}
 }
 
-// md5ETag is the MD5 of the content, where the ETag is one: not after a
-// multipart upload and not when the store encrypted the object with a key of
-// the customer's or of a key service.
-func md5ETag(info minio.ObjectInfo) ([]byte, bool) {
-	const encryption = "X-Amz-Server-Side-Encryption"
-	h := info.Headers
-	if strings.HasPrefix(h.Get(encryption), "aws:kms") || h.Get(encryption+"-Customer-Algorithm") != "" ||
-		len(info.ETag) != 2*md5.Size {
-		return nil, false
+// cutParts cuts the number of parts off a digest of digests: "…-12".
+func cutParts(text string) (string, int64) {
+	before, after, _ := strings.Cut(text, "-")
+	parts, err := strconv.ParseInt(after, 10, 64)
+	if err != nil || parts < 1 {
+		return text, 0
 	}
-	want, err := hex.DecodeString(info.ETag)
-	return want, err == nil
+	return before, parts
 }
 
-// known says whether there is anything to check.
-func (d digest) known() bool { return d.newHash != nil }
+// isMD5 says whether the ETag is made of MD5s of the content: not when the
+// store encrypted the object with a key of the customer's or of a key service.
+func isMD5(info minio.ObjectInfo) bool {
+	const encryption = "X-Amz-Server-Side-Encryption"
+	return !strings.HasPrefix(info.Headers.Get(encryption), "aws:kms") &&
+		info.Headers.Get(encryption+"-Customer-Algorithm") == ""
+}
 
-// combinable says whether digests of pieces make the digest of the whole.
-func (d digest) combinable() bool { return d.crc.bits != 0 }
+// known says whether there is anything to check, as far as is known.
+func (d digest) known() bool {
+	return d.newHash != nil && (d.parts == 0 || d.partLength > 0)
+}
 
-// hasher hashes for d; it swallows everything if d says nothing.
+// piecewise says whether hashes of pieces are as good as that of the whole.
+func (d digest) piecewise() bool { return d.crc.bits != 0 || d.parts > 0 }
+
+// hasher hashes the whole for d.
 func (d digest) hasher() hash.Hash {
-	if d.newHash == nil {
+	if d.known() && d.parts > 0 {
+		return &compositeHash{newHash: d.newHash, part: d.newHash(), partLength: d.partLength}
+	}
+	return d.pieceHasher()
+}
+
+// pieceHasher hashes a piece for d; it swallows everything if d says nothing.
+func (d digest) pieceHasher() hash.Hash {
+	if !d.known() {
 		return discard{}
 	}
 	return d.newHash()
@@ -124,10 +148,17 @@ type piece struct {
 	length int64
 }
 
-// checkPieces is check for pieces in their order, if d is combinable.
+// checkPieces is check for pieces in their order, if d is piecewise.
 func (d digest) checkPieces(pieces []piece) error {
-	if !d.combinable() {
+	switch {
+	case !d.known():
 		return nil
+	case d.parts > 0:
+		h := d.newHash()
+		for _, p := range pieces {
+			h.Write(p.sum)
+		}
+		return d.check(h.Sum(nil))
 	}
 	var whole uint64
 	for _, p := range pieces {
@@ -143,6 +174,45 @@ func bigEndian(b []byte) uint64 {
 	}
 	return n
 }
+
+// compositeHash is the hash of the hashes of parts.
+type compositeHash struct {
+	newHash    func() hash.Hash
+	part       hash.Hash
+	partLength int64
+	inPart     int64  // bytes of the present part so far
+	sums       []byte // of the parts before
+}
+
+func (c *compositeHash) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		if c.inPart == c.partLength {
+			c.sums = c.part.Sum(c.sums)
+			c.part.Reset()
+			c.inPart = 0
+		}
+		take := min(int64(len(b)), c.partLength-c.inPart)
+		c.part.Write(b[:take])
+		c.inPart += take
+		b = b[take:]
+	}
+	return n, nil
+}
+
+func (c *compositeHash) Sum(b []byte) []byte {
+	h := c.newHash()
+	h.Write(c.part.Sum(bytes.Clone(c.sums)))
+	return h.Sum(b)
+}
+
+func (c *compositeHash) Reset() {
+	c.part.Reset()
+	c.inPart, c.sums = 0, nil
+}
+
+func (c *compositeHash) Size() int      { return c.part.Size() }
+func (c *compositeHash) BlockSize() int { return c.part.BlockSize() }
 
 // discard is a hash of nothing.
 type discard struct{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -28,9 +29,38 @@ func (s *Store) Download(ctx context.Context, key, etag string, size int64, dst 
 		info, err = s.downloadRanges(ctx, key, etag, size, dst)
 	}
 	if err != nil {
+		if s.unreadable(ctx, key, etag, size, err) {
+			err = fmt.Errorf("%w: the store answers, but cannot read this object: %w", store.ErrDamaged, err)
+		}
 		return store.Object{}, s.fail(ctx, "download", key, err)
 	}
 	return object(info), nil
+}
+
+// unreadable tells a store that finds an object damaged on its disks from one
+// that is out of reach. S3 has no code for the former: MinIO says that it is
+// too busy, or breaks off in the middle.
+func (s *Store) unreadable(ctx context.Context, key, etag string, size int64, err error) bool {
+	if _, unanswered := errors.AsType[*url.Error](err); unanswered || !errors.Is(class(err), store.ErrUnreachable) {
+		return false
+	}
+	for range 2 {
+		if _, err := s.head(ctx, key); err != nil {
+			return false
+		}
+		if size >= minParallel {
+			return true // its pieces have been tried often enough
+		}
+		body, _, err := s.get(ctx, key, etag, nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, body)
+			body.Close()
+		}
+		if !errors.Is(class(err), store.ErrUnreachable) {
+			return false
+		}
+	}
+	return true
 }
 
 // downloadWhole is one request.
@@ -43,7 +73,10 @@ func (s *Store) downloadWhole(ctx context.Context, key, etag string, size int64,
 	if err := checkSize(info, size); err != nil {
 		return info, err
 	}
-	d := digestOf(info)
+	d, err := s.digest(ctx, info)
+	if err != nil {
+		return info, err
+	}
 	h := d.hasher()
 	if _, err := copyAt(dst, 0, body, size, h); err != nil {
 		return info, err
@@ -64,12 +97,18 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 	if err := checkSize(info, size); err != nil {
 		return info, err
 	}
-	d := digestOf(info)
-	if d.known() && !d.combinable() {
+	d, err := s.digest(ctx, info)
+	switch {
+	case err != nil:
+		return info, err
+	case d.known() && !d.piecewise():
 		return s.downloadWhole(ctx, key, info.ETag, size, dst)
 	}
 
 	length := partSize(size, s.partSize)
+	if d.partLength > 0 {
+		length = d.partLength
+	}
 	pieces := make([]piece, (size+length-1)/length)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(partWorkers)
@@ -80,7 +119,7 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 				return err
 			}
 			defer s.transfers.Release(1)
-			h := d.hasher()
+			h := d.pieceHasher()
 			err := s.downloadRange(gctx, key, info.ETag, r, dst, h)
 			pieces[i] = piece{sum: h.Sum(nil), length: r.to - r.from}
 			return err
@@ -90,6 +129,29 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 		return info, err
 	}
 	return info, d.checkPieces(pieces)
+}
+
+// digest is digestOf, and finds out how long parts are where that matters.
+func (s *Store) digest(ctx context.Context, info minio.ObjectInfo) (digest, error) {
+	d := digestOf(info)
+	if d.parts == 0 {
+		return d, nil
+	}
+	var opts minio.StatObjectOptions
+	opts.PartNumber = 1
+	if err := opts.SetMatchETag(info.ETag); err != nil {
+		return d, err
+	}
+	first, err := s.client.StatObject(ctx, s.bucket, info.Key, opts)
+	switch known := class(err); {
+	case errors.Is(known, store.ErrPrecondition), errors.Is(known, store.ErrUnreachable), errors.Is(known, store.ErrNotFound):
+		return d, err
+	case err == nil && first.Size > 0 && (info.Size+first.Size-1)/first.Size == d.parts:
+		d.partLength = first.Size
+	}
+	// Otherwise the store does not say, or the parts differ in length: then
+	// nothing can be checked but the size.
+	return d, nil
 }
 
 // downloadRange fetches r, continuing where a lost connection left off.

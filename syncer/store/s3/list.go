@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
-
-var errStuckListing = errors.New("the listing does not move on")
 
 // List implements [store.Store]. It holds one page of at most 1,000 objects.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {

@@ -38,7 +38,10 @@ func (s *Store) Read(ctx context.Context, key string) ([]byte, store.Object, err
 	if _, err := io.ReadFull(body, b); err != nil {
 		return nil, store.Object{}, s.fail(ctx, "read", key, err)
 	}
-	d := digestOf(info)
+	d, err := s.digest(ctx, info)
+	if err != nil {
+		return nil, store.Object{}, s.fail(ctx, "read", key, err)
+	}
 	h := d.hasher()
 	h.Write(b)
 	if err := d.check(h.Sum(nil)); err != nil {

@@ -13,6 +13,7 @@
 package s3
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -101,6 +102,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	if err := s3utils.CheckValidBucketName(cfg.Bucket); err != nil {
 		return nil, fmt.Errorf("bucket %q: %w", cfg.Bucket, err)
+	}
+	if cfg.CredentialsDir == "" && (cfg.AccessKey == "" || cfg.SecretKey == "") {
+		return nil, errors.New("no credentials: give a folder of them, or an access key and a secret key")
 	}
 	if cfg.Region == "" {
 		cfg.Region = contract.DefaultRegion
