@@ -64,7 +64,7 @@ func runScripts(t *testing.T, from string, server *testenv.Server) {
 	params := testscript.Params{
 		Setup: b.setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "await": await, "http": httpCommand, "many": many, "term": sendTerm,
+			"code": code, "await": await, "http": httpCommand, "many": many, "term": sendTerm, "logged": logged,
 			"put": b.put, "object": b.object, "store": b.store,
 		},
 		RequireExplicitExec: true,
@@ -178,6 +178,21 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("it did not come to that: %v", last)
+}
+
+// logged FILE TEXT: a program that runs in the background has written TEXT.
+func logged(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: logged file text")
+	}
+	var text []byte
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		// The file may not be there yet.
+		if text, _ = os.ReadFile(ts.MkAbs(args[0])); bytes.Contains(text, []byte(args[1])) {
+			return
+		}
+	}
+	ts.Fatalf("it did not come to that: %s", text)
 }
 
 // http METHOD URL [HEADER:VALUE…]: prints the code and the body.
