@@ -141,6 +141,9 @@ func find[T runtime.Object](t *testing.T, objects []runtime.Object) []T {
 func TestAgreesWithConfig(t *testing.T) {
 	var documents []string
 	for _, path := range glob(t, "../config/*/*.yaml") {
+		if strings.Contains(path, "/samples/") { // what users write, not what is installed
+			continue
+		}
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
