@@ -6,6 +6,7 @@ package dirty
 
 import (
 	"container/heap"
+	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -18,16 +19,17 @@ const (
 	// with which kernels stamp files (10 ms at the most), so that a write
 	// after the read cannot hide in the same tick.
 	quietMin = 25 * time.Millisecond
-	// quietMax is for paths that keep changing.
+	// quietMax bounds both the quiet that is asked of a path and the time
+	// between two uploads of it.
 	quietMax = 4 * time.Second
 	// RestlessAfter is how long a path may be touched again and again before
 	// it is looked at without having been quiet. Two such looks tell a log
 	// from other files, so a log is published once a minute.
 	RestlessAfter = 30 * time.Second
 
-	// folderHeat makes a folder wait some 400 ms: most are empty, and would
+	// folderQuiet makes a folder wait some 400 ms: most are empty, and would
 	// need an object of their own, only until their first file is there.
-	folderHeat = 4
+	folderQuiet = 4
 
 	retryMin = 50 * time.Millisecond
 	retryMax = 30 * time.Second
@@ -42,11 +44,12 @@ type Remote struct{ Object *entry.Remote }
 // Work is one path to look at.
 type Work struct {
 	Key string
-	// Remote is what a listing said; nil where none was asked.
+	// Remote is what the last listing said, until the path is settled; nil
+	// where none was asked. It may be out of date.
 	Remote *Remote
 	// Since is when the path became dirty.
 	Since time.Time
-	// Attempts counts the looks that ended in Retry.
+	// Attempts counts the looks that ended in Retry or Blocked.
 	Attempts int
 	// Restless: it has not been quiet for [RestlessAfter].
 	Restless bool
@@ -56,57 +59,71 @@ type Work struct {
 	Witnessed bool
 }
 
+// item is one dirty path. It is in at least one of: the queue, the looks under
+// way (flying), the held deletions.
 type item struct {
 	Work
-	seq     uint64    // when it became dirty; kept until it is settled
-	nextSeq uint64    // when it became dirty again while flying
+	seq     uint64    // when it became dirty
 	touched time.Time // the last file event
-	due     time.Time
-	index   int // in the heap; -1 when not there
-
-	flying bool // handed out by Next, not yet Done
-	again  bool // touched while flying
-	held   bool
-	heldAt time.Time
 	// stirred is when it was last at rest, or last looked at without rest.
-	stirred  time.Time
+	stirred time.Time
+	due     time.Time
+	index   int // in the queue; -1 when not there
+
+	flying bool  // handed out by Next, not yet Done
+	next   *item // what came to be known of the path meanwhile
+	held   *list.Element
+	heldAt time.Time
+
 	restless bool // it was looked at without rest
 	blocked  bool // the last look ended in Blocked
-	waits    bool // its due time is a backoff, which a flush does not cut short
-	heat     int
+	waits    bool // its due time is a backoff, which nothing cuts short
+	pace     pace
 	reason   string
 }
+
+// pace is what a path's past says of its future.
+type pace struct {
+	// need is the quiet it needs, as a power of two: it grows with each read
+	// in the middle of which the path changed.
+	need int
+	// heat is the time between two uploads, likewise: it grows with each
+	// upload, so that a file that changes all the time does not storm, and
+	// yet is never more than quietMax behind once it pauses for quietMin.
+	heat      int
+	published time.Time
+}
+
+func (p pace) stale(now time.Time) bool { return now.Sub(p.published) > 8*quiet(p.heat) }
+
+func quiet(n int) time.Duration { return min(quietMin<<min(n, 10), quietMax) }
 
 // Set is safe for concurrent use; [Set.Next] has one caller.
 type Set struct {
 	mu     sync.Mutex
 	items  map[string]*item
 	due    queue
+	flying map[*item]struct{}
+	held   list.List // of *item, in the order in which they began to wait
+	unseen int       // of the held, those that no file event named
 	seq    uint64
-	recent map[string]published
-	hurry  bool
+	recent map[string]pace
+	hurry  int // flushes under way
 	paused time.Time
-	held   int
-	flying int
 
 	limit   int
 	wake    chan struct{} // for Next
-	changed chan struct{} // closed and replaced whenever an item leaves
-}
-
-type published struct {
-	at   time.Time
-	heat int
+	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
 // New makes an empty set. Found waits while limit paths are in it.
 func New(limit int) *Set {
 	return &Set{
-		items:   map[string]*item{},
-		recent:  map[string]published{},
-		limit:   limit,
-		wake:    make(chan struct{}, 1),
-		changed: make(chan struct{}),
+		items:  map[string]*item{},
+		flying: map[*item]struct{}{},
+		recent: map[string]pace{},
+		limit:  limit,
+		wake:   make(chan struct{}, 1),
 	}
 }
 
@@ -115,87 +132,114 @@ func (s *Set) Touch(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	it := s.add(key, now)
-	it.Witnessed = true
+	it, _ := s.add(key, now)
+	s.witness(it)
 	it.touched = now
-	s.unhold(it)
-	s.schedule(it, s.restUntil(it, now))
+	it.MayDelete = false
+	if it != s.items[key] { // a look is under way; Done sees to what comes then
+		return
+	}
+	s.schedule(it, s.rest(it))
 }
 
 // Found says that a scan, or a listing where remote is given, found a
 // difference at key. It waits while the set is full.
 func (s *Set) Found(ctx context.Context, key string, remote *Remote) error {
 	s.mu.Lock()
-	for len(s.items)-s.held >= s.limit {
-		changed := s.changed
-		s.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		s.mu.Lock()
-	}
 	defer s.mu.Unlock()
+	for len(s.items)-s.held.Len() >= s.limit {
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
 	now := time.Now()
-	_, known := s.items[key]
-	it := s.add(key, now)
+	it, known := s.add(key, now)
 	if remote != nil {
 		it.Remote = remote
 	}
-	// A scan that finds a held deletion again says nothing new; a listing may.
-	if !known || it.held && remote != nil {
-		s.unhold(it)
+	if !known || it.held != nil && it.index < 0 {
 		s.schedule(it, now)
 	}
 	return nil
 }
 
-// add finds or makes the item and notes that there is something new about it.
-func (s *Set) add(key string, now time.Time) *item {
-	it := s.items[key]
-	if it == nil {
-		it = &item{Work: Work{Key: key, Since: now}, stirred: now, index: -1}
-		s.items[key] = it
-		if entry.IsDir(key) {
-			it.heat = folderHeat
-		}
-		if p, ok := s.recent[key]; ok && now.Sub(p.at) < 8*quiet(p.heat) {
-			it.heat = p.heat
-		}
-	}
+// add notes that there is something new about key, and returns the item that
+// is to learn it: while a look is under way, that is the one for the next.
+func (s *Set) add(key string, now time.Time) (it *item, known bool) {
 	s.seq++
+	it = s.items[key]
 	switch {
-	case it.seq == 0:
-		it.seq = s.seq
-	case it.flying && !it.again:
-		it.again, it.nextSeq = true, s.seq
+	case it == nil:
+		it = s.newItem(key, now)
+		it.pace = s.paceOf(key, now)
+		s.items[key] = it
+		return it, false
+	case !it.flying:
+		return it, true
+	case it.next == nil:
+		it.next = s.newItem(key, now)
 	}
-	return it
+	return it.next, true
 }
 
-func (s *Set) restUntil(it *item, now time.Time) time.Time {
-	rest := now.Add(quiet(it.heat))
-	if limit := it.stirred.Add(RestlessAfter); rest.After(limit) && limit.After(now) {
-		return limit
-	}
-	return rest
+func (s *Set) newItem(key string, now time.Time) *item {
+	return &item{Work: Work{Key: key, Since: now}, seq: s.seq, stirred: now, index: -1}
 }
 
-func quiet(heat int) time.Duration { return min(quietMin<<min(heat, 10), quietMax) }
+func (s *Set) paceOf(key string, now time.Time) pace {
+	if p, ok := s.recent[key]; ok && !p.stale(now) {
+		return p
+	}
+	if entry.IsDir(key) {
+		return pace{need: folderQuiet}
+	}
+	return pace{}
+}
 
-// schedule puts a waiting item at due; a flying one is scheduled when it lands.
+func (s *Set) witness(it *item) {
+	if it.held != nil && !it.Witnessed {
+		s.unseen--
+	}
+	it.Witnessed = true
+}
+
+// rest is when it can be looked at: when it has been quiet for long enough, and
+// is not being uploaded too often.
+func (s *Set) rest(it *item) time.Time {
+	at := it.touched.Add(quiet(it.pace.need))
+	if it.pace.heat > 0 {
+		at = later(at, it.pace.published.Add(quiet(it.pace.heat)))
+	}
+	if limit := it.stirred.Add(RestlessAfter); at.After(limit) {
+		at = limit
+	}
+	if it.waits {
+		at = later(at, it.due)
+	}
+	return at
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// schedule queues it for due.
 func (s *Set) schedule(it *item, due time.Time) {
 	it.due = due
-	if it.flying {
-		return
+	if s.hurry > 0 && !it.waits {
+		it.due = time.Time{}
 	}
 	if it.index < 0 {
 		heap.Push(&s.due, it)
 	} else {
 		heap.Fix(&s.due, it.index)
 	}
-	s.signal()
+	if it.index == 0 {
+		s.signal()
+	}
 }
 
 func (s *Set) signal() {
@@ -225,7 +269,7 @@ func (s *Set) Next(ctx context.Context) (Work, error) {
 	}
 }
 
-func (s *Set) take() (Work, time.Duration, bool) {
+func (s *Set) take() (w Work, wait time.Duration, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -236,21 +280,32 @@ func (s *Set) take() (Work, time.Duration, bool) {
 		return Work{}, time.Hour, false
 	}
 	it := s.due[0]
-	if wait := it.due.Sub(now); wait > 0 && (!s.hurry || it.waits) {
+	if wait := it.due.Sub(now); wait > 0 {
 		return Work{}, wait, false
 	}
 	heap.Pop(&s.due)
-	it.flying, it.again, it.waits = true, false, false
-	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.heat)
-	s.flying++
+	it.flying, it.waits = true, false
+	s.flying[it] = struct{}{}
+	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.pace.need)
 	return it.Work, 0, true
 }
 
-// Hurry ends quiet times, for a flush; backoffs stay.
+// Hurry ends quiet times, for a flush, until it was called with false as often
+// as with true; backoffs stay.
 func (s *Set) Hurry(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hurry = on
+	if !on {
+		s.hurry--
+		return
+	}
+	s.hurry++
+	for _, it := range s.due {
+		if !it.waits {
+			it.due = time.Time{}
+		}
+	}
+	heap.Init(&s.due)
 	s.signal()
 }
 
@@ -265,6 +320,7 @@ func (s *Set) Pause(until time.Time) {
 // Resume ends a pause.
 func (s *Set) Resume() { s.Pause(time.Time{}) }
 
+// queue is a heap by due time.
 type queue []*item
 
 func (q queue) Len() int           { return len(q) }

@@ -1,0 +1,790 @@
+package dirty_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a set, and the one who looks at what it hands out, in a bubble in
+// which time is made of sleeping.
+type bench struct {
+	t *testing.T
+	*dirty.Set
+	start time.Time
+}
+
+func inBubble(t *testing.T, f func(t *testing.T, b bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f(t, bench{t: t, Set: dirty.New(100), start: time.Now()})
+	})
+}
+
+func (b bench) now() time.Duration { return time.Since(b.start) }
+
+// next waits for the next work, at most a day.
+func (b bench) next() dirty.Work {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 24*time.Hour)
+	defer cancel()
+	w, err := b.Next(ctx)
+	if err != nil {
+		b.t.Fatal("nothing is handed out")
+	}
+	return w
+}
+
+// nextAt wants key to be handed out at that time since the start.
+func (b bench) nextAt(want time.Duration, key string) dirty.Work {
+	b.t.Helper()
+	w := b.next()
+	if w.Key != key || b.now() != want {
+		b.t.Fatalf("%q at %s, want %q at %s", w.Key, b.now(), key, want)
+	}
+	return w
+}
+
+// nothing wants nothing to be handed out for that long.
+func (b bench) nothing(d time.Duration) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), d)
+	defer cancel()
+	if w, err := b.Next(ctx); err == nil {
+		b.t.Fatalf("%q is handed out at %s", w.Key, b.now())
+	}
+}
+
+func (b bench) found(key string, remote *dirty.Remote) {
+	b.t.Helper()
+	if err := b.Found(b.t.Context(), key, remote); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// hold makes a held deletion of key.
+func (b bench) hold(key string) {
+	b.t.Helper()
+	b.found(key, nil)
+	if w := b.next(); w.Key != key || w.MayDelete {
+		b.t.Fatalf("%+v is handed out", w)
+	}
+	b.Done(key, dirty.Hold, "delete remote")
+}
+
+// touchUntil touches key every so often, from now on.
+func (b bench) touchUntil(key string, every, until time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended := make(chan struct{})
+	b.Touch(key)
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for b.now() < until {
+			select {
+			case <-tick.C:
+				b.Touch(key)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+const ms = time.Millisecond
+
+func TestQuiet(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("a")
+		w := b.nextAt(25*ms, "a")
+		if !w.Witnessed || w.Restless || w.MayDelete || w.Remote != nil || w.Attempts != 0 || !w.Since.Equal(b.start) {
+			t.Errorf("%+v", w)
+		}
+		b.Done("a", dirty.Settled, "")
+		if b.Len() != 0 {
+			t.Error("it stays")
+		}
+		b.nothing(time.Hour)
+	})
+}
+
+func TestQuietBeginsAnewWithEachTouch(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		for range 5 {
+			b.Touch("a")
+			time.Sleep(20 * ms)
+		}
+		b.nextAt(105*ms, "a")
+	})
+}
+
+func TestFoundIsDueAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.found("a", nil)
+		if w := b.nextAt(0, "a"); w.Witnessed {
+			t.Error("a scan is no witness")
+		}
+		// What was touched is not hurried by being found as well.
+		b.Touch("b")
+		b.found("b", nil)
+		if w := b.nextAt(25*ms, "b"); !w.Witnessed {
+			t.Error("the witness is forgotten")
+		}
+	})
+}
+
+func TestFoldersWaitForTheirFirstFile(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("d/")
+		b.nextAt(400*ms, "d/")
+	})
+}
+
+// A file that is written again and again is uploaded ever more seldom, but
+// whenever it pauses for long enough to be read the bucket is never far behind.
+func TestUploadsOfABusyFile(t *testing.T) {
+	for _, c := range []struct{ every, gap time.Duration }{
+		{30 * ms, 4 * time.Second},
+		{200 * ms, 4 * time.Second},
+		{2 * time.Second, 2 * time.Second}, // so seldom that there is no need
+		{10 * time.Second, 10 * time.Second},
+	} {
+		inBubble(t, func(t *testing.T, b bench) {
+			defer b.touchUntil("a", c.every, 10*time.Minute)()
+			var last, gap, before time.Duration
+			for b.now() < 9*time.Minute {
+				if w := b.next(); w.Restless {
+					t.Fatalf("restless at %s, although it pauses for %s", b.now(), c.every)
+				}
+				b.Done("a", dirty.Published, "")
+				before, gap, last = gap, b.now()-last, b.now()
+				if gap < before-c.every || gap > c.gap+c.every {
+					t.Fatalf("written every %s, uploaded after %s and then after %s", c.every, before, gap)
+				}
+			}
+			if gap < c.gap {
+				t.Fatalf("written every %s, in the end uploaded every %s, want %s", c.every, gap, c.gap)
+			}
+		})
+	}
+}
+
+// Once it has cooled down a file leaves at once again.
+func TestCoolDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		for range 12 {
+			b.Touch("a")
+			b.next()
+			b.Done("a", dirty.Published, "")
+		}
+		b.Touch("a")
+		before := b.now()
+		b.nextAt(before+4*time.Second, "a")
+		b.Done("a", dirty.Settled, "")
+		time.Sleep(33 * time.Second)
+		b.Touch("a")
+		b.nextAt(b.now()+25*ms, "a")
+	})
+}
+
+// A file that changes in the middle of being read is given more time each time.
+func TestUnrest(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.found("a", nil)
+		b.next()
+		at := time.Duration(0)
+		for _, wait := range []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 4000, 4000} {
+			b.Done("a", dirty.Unrest, "changes while it is read")
+			at += wait * ms
+			b.nextAt(at, "a")
+		}
+		b.Done("a", dirty.Unrest, "changes while it is read")
+		time.Sleep(3 * time.Second)
+		b.Touch("a") // and that quiet begins anew as well
+		b.nextAt(at+7*time.Second, "a")
+	})
+}
+
+// A file that is touched without end is looked at nevertheless, marked so, and
+// not again for as long.
+func TestRestless(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		defer b.touchUntil("a", 10*ms, time.Hour)()
+		for i := 1; i <= 4; i++ {
+			if w := b.nextAt(time.Duration(i)*dirty.RestlessAfter, "a"); !w.Restless || !w.Since.Equal(b.start) {
+				t.Fatalf("%+v", w)
+			}
+			b.Done("a", dirty.Unrest, "never rests")
+		}
+		if list, since := b.Oldest(1); !since.Equal(b.start) || list[0].Reason != "never rests" {
+			t.Errorf("dirty since %s because of %q", since.Sub(b.start), list[0].Reason)
+		}
+	})
+}
+
+func TestRestlessWhenPublished(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		defer b.touchUntil("a", 10*ms, time.Hour)()
+		b.nextAt(dirty.RestlessAfter, "a")
+		time.Sleep(15 * ms) // time for one more touch
+		b.Done("a", dirty.Published, "")
+		w := b.next()
+		if at := b.now() - dirty.RestlessAfter; at < dirty.RestlessAfter || at > dirty.RestlessAfter+20*ms {
+			t.Errorf("looked at again after %s", at)
+		}
+		if !w.Restless || w.Since.Sub(b.start) < dirty.RestlessAfter {
+			t.Errorf("%+v", w)
+		}
+	})
+}
+
+// Nobody may have been there to look when it was due; every further touch must
+// not put it off again.
+func TestRestlessWhileNobodyLooks(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		defer b.touchUntil("a", 10*ms, time.Hour)()
+		time.Sleep(5 * dirty.RestlessAfter)
+		if w := b.nextAt(5*dirty.RestlessAfter, "a"); !w.Restless {
+			t.Error("it is not said to be restless")
+		}
+	})
+}
+
+// When it comes to rest it is no longer restless.
+func TestRestAtLast(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		stop := b.touchUntil("a", 10*ms, time.Hour)
+		b.next()
+		stop()
+		b.Done("a", dirty.Unrest, "never rests")
+		if w := b.next(); w.Restless || b.now() > dirty.RestlessAfter+100*ms {
+			t.Errorf("%+v at %s", w, b.now())
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	for _, outcome := range []dirty.Outcome{dirty.Retry, dirty.Blocked} {
+		inBubble(t, func(t *testing.T, b bench) {
+			b.found("a", nil)
+			b.next()
+			for attempt := 1; attempt < 40; attempt++ {
+				failed := b.now()
+				b.Done("a", outcome, "it failed")
+				if attempt%2 == 0 { // neither an event nor a flush nor a scan cuts it short
+					b.Touch("a")
+					b.found("a", nil)
+					b.Hurry(true)
+				}
+				w := b.next()
+				if attempt%2 == 0 {
+					b.Hurry(false)
+				}
+				most := min(50*ms<<min(attempt-1, 20), 30*time.Second)
+				if wait := b.now() - failed; wait < most/2 || wait > most {
+					t.Fatalf("attempt %d comes after %s, want %s to %s", attempt, wait, most/2, most)
+				}
+				if w.Attempts != attempt {
+					t.Fatalf("%d attempts, want %d", w.Attempts, attempt)
+				}
+			}
+		})
+	}
+}
+
+func remote(etag string) *dirty.Remote {
+	return &dirty.Remote{Object: &entry.Remote{ETag: etag}}
+}
+
+// What a listing said stays said until the path is settled: a failed download
+// would otherwise be taken for nothing to do.
+func TestListingIsRemembered(t *testing.T) {
+	for _, outcome := range []dirty.Outcome{dirty.Retry, dirty.Blocked, dirty.Unrest} {
+		inBubble(t, func(t *testing.T, b bench) {
+			said := remote("1")
+			b.found("a", said)
+			for range 3 {
+				if w := b.next(); w.Remote != said {
+					t.Fatalf("after outcome %d the listing is forgotten", outcome)
+				}
+				b.Done("a", outcome, "")
+			}
+			b.Touch("a") // an event says nothing of the bucket
+			b.found("a", nil)
+			if w := b.next(); w.Remote != said {
+				t.Fatal("an event made it forget the listing")
+			}
+			b.Done("a", outcome, "")
+			said = remote("2")
+			b.found("a", said)
+			if w := b.next(); w.Remote != said {
+				t.Fatal("the older listing is believed")
+			}
+			b.Done("a", dirty.Settled, "")
+			b.Touch("a")
+			if w := b.next(); w.Remote != nil {
+				t.Fatal("a listing that was dealt with comes back")
+			}
+		})
+	}
+}
+
+// What a listing says while the path is being looked at is for the next look.
+func TestListingWhileFlying(t *testing.T) {
+	for _, outcome := range []dirty.Outcome{dirty.Settled, dirty.Published, dirty.Retry, dirty.Blocked, dirty.Unrest, dirty.Hold} {
+		inBubble(t, func(t *testing.T, b bench) {
+			b.found("a", remote("1"))
+			b.next()
+			gone := &dirty.Remote{}
+			b.found("a", gone)
+			b.Done("a", outcome, "")
+			if w := b.next(); w.Remote != gone {
+				t.Errorf("after outcome %d: %+v", outcome, w)
+			}
+		})
+	}
+}
+
+func TestTouchedWhileFlying(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("a")
+		b.nextAt(25*ms, "a")
+		time.Sleep(100 * ms)
+		b.Touch("a")
+		b.nothing(time.Second) // one look at a time
+		b.Done("a", dirty.Settled, "")
+		w := b.nextAt(1125*ms, "a")
+		if at := w.Since.Sub(b.start); at != 125*ms {
+			t.Errorf("dirty since %s", at)
+		}
+		b.Done("a", dirty.Settled, "")
+		if b.Len() != 0 {
+			t.Error("it stays")
+		}
+	})
+}
+
+func TestTouchedJustBeforeTheEndOfALook(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("a")
+		b.next()
+		time.Sleep(100 * ms)
+		b.Touch("a")
+		b.Done("a", dirty.Settled, "")
+		b.nextAt(150*ms, "a") // it still gets its quiet
+	})
+}
+
+func TestDoneOfNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Done("a", dirty.Settled, "")
+		b.Touch("b")
+		b.Done("b", dirty.Settled, "") // nobody has it
+		b.nextAt(25*ms, "b")
+		b.Done("b", dirty.Settled, "")
+		b.Done("b", dirty.Retry, "")
+		if b.Len() != 0 {
+			t.Error("made up")
+		}
+	})
+}
+
+func TestPause(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("a")
+		b.Pause(b.start.Add(time.Minute))
+		b.nextAt(time.Minute, "a")
+		b.Touch("b")
+		b.Pause(b.start.Add(time.Hour))
+		go func() {
+			time.Sleep(5 * time.Second)
+			b.Resume()
+		}()
+		b.nextAt(time.Minute+5*time.Second, "b")
+	})
+}
+
+func TestHurry(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.found("fails", nil)
+		b.next()
+		for range 12 {
+			b.Done("fails", dirty.Retry, "")
+			b.next()
+		}
+		from := b.now()
+		b.Done("fails", dirty.Retry, "")
+		b.Touch("d/")
+		b.Touch("a")
+		b.Hurry(true)
+		b.Hurry(true) // another flush
+		for range 2 { // what is in backoff does not stand in the way of the others
+			w := b.next()
+			if b.now() != from || w.Key == "fails" {
+				t.Fatalf("%q at %s", w.Key, b.now()-from)
+			}
+			b.Done(w.Key, dirty.Settled, "")
+		}
+		b.Hurry(false) // one of them has ended
+		b.Touch("b")
+		b.nextAt(from, "b")
+		b.Done("b", dirty.Settled, "")
+		b.Hurry(false)
+		b.Touch("c")
+		b.nextAt(from+25*ms, "c")
+	})
+}
+
+func TestHold(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		said := remote("1")
+		b.found("a", said)
+		b.Touch("b")
+		if h := b.Held(); h != (dirty.Held{Witnessed: true}) {
+			t.Errorf("nothing is held: %+v", h)
+		}
+		b.nextAt(0, "a")
+		b.Done("a", dirty.Hold, "delete remote")
+		b.nextAt(25*ms, "b")
+		time.Sleep(75 * ms)
+		b.Done("b", dirty.Hold, "delete remote")
+		want := dirty.Held{Keys: 2, First: b.start, Last: b.start.Add(100 * ms)}
+		if h := b.Held(); h != want {
+			t.Errorf("%+v, want %+v", h, want)
+		}
+		b.nothing(24 * time.Hour)
+		b.Release()
+		if h := b.Held(); h.Keys != 0 {
+			t.Errorf("%+v", h)
+		}
+		for range 2 {
+			w := b.next()
+			if !w.MayDelete || (w.Key == "a") != (w.Remote == said) || w.Witnessed != (w.Key == "b") {
+				t.Errorf("%+v", w)
+			}
+			b.Done(w.Key, dirty.Settled, "")
+		}
+		if b.Len() != 0 {
+			t.Error("something stays")
+		}
+	})
+}
+
+func TestHeldWitnessed(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("a")
+		b.next()
+		b.Done("a", dirty.Hold, "")
+		if !b.Held().Witnessed {
+			t.Error("a was seen to go")
+		}
+		b.hold("b")
+		if b.Held().Witnessed {
+			t.Error("b was found missing")
+		}
+		b.Touch("b")
+		if !b.Held().Witnessed {
+			t.Error("b was named by an event by now")
+		}
+	})
+}
+
+// A held deletion that there is news about is looked at again, stays counted
+// as held meanwhile, and goes on waiting where it was if nothing has changed.
+func TestHeldIsLookedAtAgain(t *testing.T) {
+	for name, news := range map[string]func(b bench){
+		"event":   func(b bench) { b.Touch("a") },
+		"scan":    func(b bench) { b.found("a", nil) },
+		"listing": func(b bench) { b.found("a", remote("2")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b bench) {
+				b.hold("a")
+				time.Sleep(time.Minute)
+				before := b.Held()
+				news(b)
+				if h := b.Held(); h.Keys != 1 || h.First != before.First {
+					t.Errorf("%+v", h)
+				}
+				if w := b.next(); w.Key != "a" || w.MayDelete {
+					t.Errorf("%+v", w)
+				}
+				if h := b.Held(); h.Keys != 1 || h.Awaited {
+					t.Errorf("while it is looked at: %+v", h)
+				}
+				b.Done("a", dirty.Hold, "")
+				if h := b.Held(); h.Keys != 1 || h.First != before.First || h.Last != before.Last {
+					t.Errorf("it waits from the beginning: %+v", h)
+				}
+				news(b)
+				b.next()
+				b.Done("a", dirty.Published, "") // it had come back
+				if b.Held().Keys != 0 || b.Len() != 0 {
+					t.Error("it stays")
+				}
+			})
+		})
+	}
+}
+
+func TestReleasedWhileLookedAt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.hold("a")
+		b.found("a", nil)
+		b.next()
+		b.Release()
+		b.Done("a", dirty.Hold, "") // it did not know
+		if w := b.nextAt(0, "a"); !w.MayDelete {
+			t.Error("it was let go")
+		}
+	})
+}
+
+// An event after the release asks for another judgement.
+func TestTouchedAfterRelease(t *testing.T) {
+	for _, flying := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, b bench) {
+			b.hold("a")
+			b.Release()
+			if flying {
+				b.next()
+			}
+			b.Touch("a")
+			if flying {
+				b.Done("a", dirty.Retry, "it failed")
+			}
+			if w := b.next(); w.MayDelete {
+				t.Error("what was let go is another deletion by now")
+			}
+		})
+	}
+}
+
+// Deletions wait for whatever may be the new name of what is deleted.
+func TestAwaited(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(b bench)
+		want    bool
+	}{
+		"nothing else":                {func(bench) {}, false},
+		"one that waits":              {func(b bench) { b.Touch("new"); b.hold("old") }, true},
+		"one that flies":              {func(b bench) { b.found("new", nil); b.next(); b.hold("old") }, true},
+		"one that fails":              {func(b bench) { b.found("new", nil); b.next(); b.Done("new", dirty.Retry, ""); b.hold("old") }, true},
+		"one that is torn":            {func(b bench) { b.found("new", nil); b.next(); b.Done("new", dirty.Unrest, ""); b.hold("old") }, true},
+		"one in the way":              {func(b bench) { b.found("new", nil); b.next(); b.Done("new", dirty.Blocked, ""); b.hold("old") }, false},
+		"one that became dirty later": {func(b bench) { b.hold("old"); time.Sleep(ms); b.Touch("new") }, false},
+		"one that never rests": {func(b bench) {
+			stop := b.touchUntil("new", 10*ms, time.Hour)
+			b.next()
+			b.Done("new", dirty.Unrest, "")
+			stop()
+			b.hold("old")
+		}, false},
+		"one that never rests, not looked at yet": {func(b bench) {
+			stop := b.touchUntil("new", 10*ms, 10*time.Second)
+			time.Sleep(time.Second)
+			b.hold("old")
+			stop()
+		}, true},
+		"one that was let go": {func(b bench) {
+			b.Release()
+			b.next()
+			b.Done("first", dirty.Retry, "")
+			b.hold("old")
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b bench) {
+				b.hold("first")
+				c.prepare(b)
+				if h := b.Held(); h.Awaited != c.want {
+					t.Errorf("%+v", h)
+				}
+			})
+		})
+	}
+}
+
+func TestFoundWaitsWhileFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bench{t: t, Set: dirty.New(3), start: time.Now()}
+		for i := range 5 { // held ones do not count
+			b.hold(fmt.Sprint("held", i))
+		}
+		for i := range 3 {
+			b.found(fmt.Sprint(i), nil)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		results := make(chan error, 3)
+		go func() { results <- b.Found(ctx, "x", nil) }()
+		go func() { results <- b.Found(t.Context(), "y", nil) }()
+		synctest.Wait()
+		if len(results) > 0 || b.Len() != 8 {
+			t.Fatal("it does not wait")
+		}
+		b.Touch("z") // an event never waits
+		why := errors.New("enough")
+		cancel(why)
+		if err := <-results; !errors.Is(err, why) {
+			t.Errorf("%v", err)
+		}
+		for range 2 {
+			w := b.next()
+			b.Done(w.Key, dirty.Settled, "")
+		}
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+		if b.Len() != 8 {
+			t.Errorf("%d paths", b.Len())
+		}
+	})
+}
+
+// waits starts a Wait and reports, whenever asked, whether it has ended.
+func (b bench) waits(mark uint64, held bool) (ended func() bool) {
+	done := make(chan error, 1)
+	go func() { done <- b.Wait(b.t.Context(), mark, held) }()
+	return func() bool {
+		synctest.Wait()
+		return len(done) > 0
+	}
+}
+
+func TestWait(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		if !b.waits(b.Mark(), false)() {
+			t.Error("nothing is dirty")
+		}
+		b.Touch("a")
+		b.Touch("b")
+		mark := b.Mark()
+		b.Touch("late")
+		ended := b.waits(mark, false)
+		for _, key := range []string{"a", "b"} {
+			if ended() || !b.Left(mark) {
+				t.Fatalf("it has ended before %s", key)
+			}
+			b.Touch(key) // more of it does not make it less dirty
+			if b.next().Key == "late" {
+				b.next()
+			}
+			b.Done(key, dirty.Settled, "")
+		}
+		if !ended() || b.Left(mark) {
+			t.Error("it does not end")
+		}
+	})
+}
+
+// What was written while a path was being looked at is not covered by that look.
+func TestWaitForWhatCameWhileFlying(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("a")
+		b.next()
+		b.Touch("a")
+		ended := b.waits(b.Mark(), false)
+		b.Done("a", dirty.Published, "")
+		if ended() {
+			t.Fatal("the second write is not in the bucket")
+		}
+		b.next()
+		b.Touch("a") // after the mark
+		b.Done("a", dirty.Published, "")
+		if !ended() {
+			t.Error("it waits for what came later")
+		}
+	})
+}
+
+func TestWaitForHeld(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.hold("a")
+		b.Touch("b")
+		mark := b.Mark()
+		all, others := b.waits(mark, false), b.waits(mark, true)
+		if all() || others() {
+			t.Error("b is left")
+		}
+		b.next()
+		b.Done("b", dirty.Settled, "")
+		if all() || !others() {
+			t.Error("a alone is left, and held")
+		}
+		b.Touch("a") // it may have come back: then it is not just held
+		others = b.waits(mark, true)
+		if others() {
+			t.Error("nobody has looked yet")
+		}
+		b.next()
+		b.Done("a", dirty.Hold, "")
+		if all() || !others() || !b.Left(mark) {
+			t.Error("it is still held")
+		}
+		b.Release()
+		b.next()
+		b.Done("a", dirty.Settled, "")
+		if !all() {
+			t.Error("nothing is left")
+		}
+	})
+}
+
+func TestWaitIsCancelled(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.hold("a")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("flush-timeout is over"))
+		defer cancel()
+		if err := b.Wait(ctx, b.Mark(), false); err == nil || err.Error() != "flush-timeout is over" {
+			t.Errorf("%v", err)
+		}
+		if _, err := b.Next(ctx); err == nil || err.Error() != "flush-timeout is over" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestOldest(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		if list, since := b.Oldest(5); len(list) > 0 || !since.IsZero() {
+			t.Error(list, since)
+		}
+		b.hold("held")
+		for i := range 50 {
+			b.Touch(fmt.Sprintf("%02d", (i*17)%50))
+			if i%2 == 1 {
+				time.Sleep(ms)
+			}
+		}
+		list, since := b.Oldest(3)
+		var got []string
+		for _, p := range list {
+			got = append(got, fmt.Sprint(p.Key, " ", p.Since.Sub(b.start), " ", p.Reason))
+		}
+		if want := []string{"00 0s waiting", "17 0s waiting", "held 0s delete remote"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if !since.Equal(b.start) {
+			t.Errorf("since %s", since)
+		}
+		if list, _ := b.Oldest(100); len(list) != 51 || list[50].Key != "33" {
+			t.Errorf("%d paths, the last %+v", len(list), list[len(list)-1])
+		}
+		if list, _ := b.Oldest(0); len(list) > 0 {
+			t.Error("asked for none")
+		}
+	})
+}

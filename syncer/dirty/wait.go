@@ -1,0 +1,209 @@
+package dirty
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+func (s *Set) hold(it *item, now time.Time) {
+	it.heldAt = now
+	it.held = s.held.PushBack(it)
+	if !it.Witnessed {
+		s.unseen++
+	}
+}
+
+func (s *Set) unhold(it *item) {
+	if it.held == nil {
+		return
+	}
+	s.held.Remove(it.held)
+	it.held = nil
+	if !it.Witnessed {
+		s.unseen--
+	}
+}
+
+// Held describes the deletions that wait. One that is looked at again, because
+// there is something new about it, is among them until that look has ended.
+type Held struct {
+	Keys      int
+	Witnessed bool      // a file event named every one of them
+	First     time.Time // when the longest-held began to wait
+	Last      time.Time
+	// Awaited: paths that became dirty before Last are still under way. One
+	// of them may be the new name of a file that a held deletion is the old
+	// name of, so the deletions wait for them.
+	Awaited bool
+}
+
+// Held returns what is held now.
+func (s *Set) Held() Held {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := Held{Keys: s.held.Len(), Witnessed: s.unseen == 0}
+	if h.Keys == 0 {
+		return h
+	}
+	h.First = s.held.Front().Value.(*item).heldAt
+	h.Last = s.held.Back().Value.(*item).heldAt
+	awaited := func(it *item) bool {
+		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && !it.Since.After(h.Last)
+	}
+	h.Awaited = s.flies(awaited) != nil || s.queued(awaited) != nil
+	return h
+}
+
+// Release lets every held deletion go.
+func (s *Set) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for s.held.Len() > 0 {
+		it := s.held.Front().Value.(*item)
+		s.unhold(it)
+		it.MayDelete = true
+		if !it.flying {
+			s.schedule(it, now)
+		}
+	}
+}
+
+// Len is the number of dirty paths, held ones included.
+func (s *Set) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.items)
+}
+
+// Mark is a moment in the set's history; see [Set.Wait].
+func (s *Set) Mark() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seq
+}
+
+// Wait returns once no path is left that became dirty at or before mark. With
+// held true it returns as well when only held deletions are.
+func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var left *item
+	for {
+		// Looking for one that is left may mean looking at all: while the one
+		// that was found still is, there is no need to.
+		if left == nil || s.items[left.Key] != left || !left.before(mark, held) {
+			if left = s.left(mark, held); left == nil {
+				return nil
+			}
+		}
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Left reports whether a path that became dirty at or before mark still is.
+func (s *Set) Left(mark uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left(mark, false) != nil
+}
+
+// before reports whether it became dirty at or before mark; with held, one
+// that is held and not about to be looked at again does not count.
+func (it *item) before(mark uint64, held bool) bool {
+	return it.seq <= mark && !(held && it.held != nil && it.index < 0 && !it.flying)
+}
+
+func (s *Set) left(mark uint64, held bool) *item {
+	before := func(it *item) bool { return it.before(mark, held) }
+	if it := cmp.Or(s.flies(before), s.queued(before)); it != nil || held {
+		return it
+	}
+	for e := s.held.Front(); e != nil; e = e.Next() {
+		if it := e.Value.(*item); before(it) {
+			return it
+		}
+	}
+	return nil
+}
+
+func (s *Set) flies(f func(*item) bool) *item {
+	for it := range s.flying {
+		if f(it) {
+			return it
+		}
+	}
+	return nil
+}
+
+func (s *Set) queued(f func(*item) bool) *item {
+	for _, it := range s.due {
+		if f(it) {
+			return it
+		}
+	}
+	return nil
+}
+
+// wait lets go of the lock until something has changed.
+func (s *Set) wait(ctx context.Context) error {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	changed := s.changed
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Set) notify() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// Pending is one dirty path, for people.
+type Pending struct {
+	Key    string
+	Since  time.Time
+	Reason string
+}
+
+// Oldest returns the paths that have been dirty longest, at most n, and since
+// when the oldest is.
+func (s *Set) Oldest(n int) (list []Pending, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range s.items {
+		p := Pending{Key: it.Key, Since: it.Since, Reason: cmp.Or(it.reason, "waiting")}
+		if len(list) == n && (n == 0 || !p.older(list[n-1])) {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(list, p, func(a, b Pending) int {
+			if a.older(b) {
+				return -1
+			}
+			return 1
+		})
+		list = slices.Insert(list, at, p)
+		list = list[:min(len(list), n)]
+	}
+	if len(list) > 0 {
+		since = list[0].Since
+	}
+	return list, since
+}
+
+func (p Pending) older(q Pending) bool {
+	return cmp.Or(p.Since.Compare(q.Since), cmp.Compare(p.Key, q.Key)) < 0
+}
