@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +42,11 @@ func (s *state) snapshot() status.Status {
 		}
 	}
 	snap.Unsyncable = int64(len(s.unsyncable))
+	snap.UnsyncableByReason = map[string]int64{}
 	for key, reason := range s.unsyncable {
+		// "permission: open a/b: …": what comes first is one of a few.
+		word, _, _ := strings.Cut(reason, ": ")
+		snap.UnsyncableByReason[word]++
 		snap.UnsyncablePaths = append(snap.UnsyncablePaths, status.PathReason{Path: key, Reason: reason})
 	}
 	slices.SortFunc(snap.UnsyncablePaths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
