@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -47,6 +48,7 @@ func connect(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	config.QPS, config.Burst = 100, 200
+	config.WarningHandler = rest.NoWarnings{} // those are for people, who use kubectl
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)

@@ -112,19 +112,22 @@ func testUninstall(t *testing.T, c *cluster, s *store, r *release, untouched str
 	mustBeInjected(t, survivor)
 
 	r.helm(t, "uninstall", r.name, "--wait")
-	left := c.kube(t, "", "get", "--ignore-not-found", "-o", "name", "-l", "app.kubernetes.io/instance="+r.name, "-A",
-		strings.Join([]string{
-			"mutatingwebhookconfigurations", "validatingwebhookconfigurations",
-			"validatingadmissionpolicies", "validatingadmissionpolicybindings",
-			"clusterroles", "clusterrolebindings", "roles", "rolebindings", "serviceaccounts",
-			"deployments", "replicasets", "pods", "services", "secrets", "configmaps", "leases",
-			"poddisruptionbudgets", "networkpolicies",
-		}, ","))
-	if left != "" {
-		t.Errorf("helm uninstall left:\n%s", left)
-	}
+	kinds := strings.Join([]string{
+		"mutatingwebhookconfigurations", "validatingwebhookconfigurations",
+		"validatingadmissionpolicies", "validatingadmissionpolicybindings",
+		"clusterroles", "clusterrolebindings", "roles", "rolebindings", "serviceaccounts",
+		"deployments", "replicasets", "pods", "services", "secrets", "configmaps", "leases",
+		"poddisruptionbudgets", "networkpolicies",
+	}, ",")
+	eventually(t, "nothing is left", func() error { // the last pods have a moment to end
+		left := c.kube(t, "", "get", kinds, "--ignore-not-found", "-o", "name", "-A", "-l", "app.kubernetes.io/instance="+r.name)
+		if left != "" {
+			return fmt.Errorf("helm uninstall left:\n%s", left)
+		}
+		return nil
+	})
 	// Nor anything that was made by the webhook itself, without the chart's labels.
-	left = c.kube(t, "", "get", "secrets,configmaps,leases", "-n", r.namespace, "-o", "name", "--ignore-not-found")
+	left := c.kube(t, "", "get", "secrets,configmaps,leases", "-n", r.namespace, "-o", "name", "--ignore-not-found")
 	for name := range strings.Lines(left) {
 		if name = strings.TrimSpace(name); name != "configmap/kube-root-ca.crt" {
 			t.Errorf("helm uninstall left %s in %s", name, r.namespace)
