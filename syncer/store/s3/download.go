@@ -19,7 +19,8 @@ import (
 // minParallel is the size from which an object is fetched as several ranges.
 const minParallel = 32 << 20
 
-// Download implements [store.Store].
+// Download implements [store.Store]. A connection that breaks in the middle is
+// taken up where it broke.
 func (s *Store) Download(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (store.Object, error) {
 	var info minio.ObjectInfo
 	var err error
@@ -29,45 +30,16 @@ func (s *Store) Download(ctx context.Context, key, etag string, size int64, dst 
 		info, err = s.downloadRanges(ctx, key, etag, size, dst)
 	}
 	if err != nil {
-		if s.unreadable(ctx, key, etag, size, err) {
-			err = fmt.Errorf("%w: the store answers, but cannot read this object: %w", store.ErrDamaged, err)
-		}
 		return store.Object{}, s.fail(ctx, "download", key, err)
 	}
 	return object(info), nil
-}
-
-// unreadable tells a store that finds an object damaged on its disks from one
-// that is out of reach. S3 has no code for the former: MinIO says that it is
-// too busy, or breaks off in the middle.
-func (s *Store) unreadable(ctx context.Context, key, etag string, size int64, err error) bool {
-	if _, unanswered := errors.AsType[*url.Error](err); unanswered || !errors.Is(class(err), store.ErrUnreachable) {
-		return false
-	}
-	for range 2 {
-		if _, err := s.head(ctx, key); err != nil {
-			return false
-		}
-		if size >= minParallel {
-			return true // its pieces have been tried often enough
-		}
-		body, _, err := s.get(ctx, key, etag, nil)
-		if err == nil {
-			_, err = io.Copy(io.Discard, body)
-			body.Close()
-		}
-		if !errors.Is(class(err), store.ErrUnreachable) {
-			return false
-		}
-	}
-	return true
 }
 
 // downloadWhole is one request.
 func (s *Store) downloadWhole(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (minio.ObjectInfo, error) {
 	body, info, err := s.get(ctx, key, etag, nil)
 	if err != nil {
-		return info, err
+		return info, s.explainUnreadable(ctx, key, err)
 	}
 	defer body.Close()
 	if err := checkSize(info, size); err != nil {
@@ -78,8 +50,15 @@ func (s *Store) downloadWhole(ctx context.Context, key, etag string, size int64,
 		return info, err
 	}
 	h := d.hasher()
-	if _, err := copyAt(dst, 0, body, size, h); err != nil {
-		return info, err
+	done, err := copyAt(dst, 0, body, size, h)
+	if err != nil {
+		if !errors.Is(class(err), store.ErrUnreachable) {
+			return info, err
+		}
+		rest := byteRange{done, size}
+		if err := s.fetch(ctx, key, info.ETag, rest, dst, h); err != nil {
+			return info, err
+		}
 	}
 	return info, d.check(h.Sum(nil))
 }
@@ -110,17 +89,17 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 		length = d.partLength
 	}
 	pieces := make([]piece, (size+length-1)/length)
-	g, gctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(partWorkers)
 	for i := range pieces {
-		r := byteRange{from: int64(i) * length, to: min(int64(i+1)*length, size)}
+		r := byteRange{int64(i) * length, min(int64(i+1)*length, size)}
 		g.Go(func() error {
-			if err := s.transfers.Acquire(gctx, 1); err != nil {
+			if err := s.transfers.Acquire(ctx, 1); err != nil {
 				return err
 			}
 			defer s.transfers.Release(1)
 			h := d.pieceHasher()
-			err := s.downloadRange(gctx, key, info.ETag, r, dst, h)
+			err := s.fetch(ctx, key, info.ETag, r, dst, h)
 			pieces[i] = piece{sum: h.Sum(nil), length: r.to - r.from}
 			return err
 		})
@@ -154,21 +133,60 @@ func (s *Store) digest(ctx context.Context, info minio.ObjectInfo) (digest, erro
 	return d, nil
 }
 
-// downloadRange fetches r, continuing where a lost connection left off.
-func (s *Store) downloadRange(ctx context.Context, key, etag string, r byteRange, dst io.WriterAt, h hash.Hash) error {
-	return retry(ctx, func() error {
-		body, info, err := s.get(ctx, key, etag, &r)
-		if err != nil {
+// fetch copies r to dst and into h. It gives up after several tries of which
+// none got any further.
+func (s *Store) fetch(ctx context.Context, key, etag string, r byteRange, dst io.WriterAt, h hash.Hash) error {
+	for {
+		before := r.from
+		err := retry(ctx, func() error {
+			n, err := s.fetchOnce(ctx, key, etag, r, dst, h)
+			r.from += n
+			if err != nil && n >= minProgress {
+				return errProgress
+			}
 			return err
+		})
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errProgress) || r.from == before:
+			return s.explainUnreadable(ctx, key, err)
 		}
-		defer body.Close()
-		if info.Size != r.to-r.from {
-			return fmt.Errorf("the store answered %d bytes for the range %d-%d", info.Size, r.from, r.to-1)
-		}
-		n, err := copyAt(dst, r.from, body, r.to-r.from, h)
-		r.from += n
+	}
+}
+
+// errProgress says that a connection broke, but only after it had been of use.
+var errProgress = errors.New("connection lost in the middle")
+
+// minProgress in bytes is what makes a broken connection worth a fresh start.
+const minProgress = 64 << 10
+
+// fetchOnce returns how much of r arrived.
+func (s *Store) fetchOnce(ctx context.Context, key, etag string, r byteRange, dst io.WriterAt, h hash.Hash) (int64, error) {
+	body, info, err := s.get(ctx, key, etag, &r)
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	if info.Size != r.to-r.from {
+		return 0, fmt.Errorf("the store answered %d bytes for the range %d-%d", info.Size, r.from, r.to-1)
+	}
+	return copyAt(dst, r.from, body, r.to-r.from, h)
+}
+
+// explainUnreadable tells a store that finds an object damaged on its disks
+// from one that is out of reach. S3 has no code for the former: MinIO says that
+// it cannot read just now, or breaks off in the middle, again and again.
+func (s *Store) explainUnreadable(ctx context.Context, key string, err error) error {
+	said := answer(err)
+	_, unanswered := errors.AsType[*url.Error](err)
+	if unanswered || !errors.Is(class(err), store.ErrUnreachable) || said.Code != "" && said.Code != "SlowDownRead" {
 		return err
-	})
+	}
+	if _, headErr := s.head(ctx, key); headErr != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the store answers, but cannot read this object: %w", store.ErrDamaged, err)
 }
 
 // checkSize: what is of another size is not what the caller saw.

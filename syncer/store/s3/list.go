@@ -29,6 +29,8 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object,
 			err := info.Err
 			switch {
 			case err != nil:
+			case info.Size < 0:
+				err = fmt.Errorf("the store says that %q has %d bytes", info.Key, info.Size)
 			case !strings.HasPrefix(info.Key, prefix):
 				err = fmt.Errorf("the store answered with key %q, which is not below the prefix", info.Key)
 			case !first && info.Key <= last:

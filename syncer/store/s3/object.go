@@ -94,6 +94,9 @@ func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) 
 	var opts minio.StatObjectOptions
 	opts.Set(checksumMode, checksumEnabled)
 	info, err := s.client.StatObject(ctx, s.bucket, key, opts)
+	if err == nil {
+		err = checkAnswer(info)
+	}
 	if !errors.Is(class(err), store.ErrNotFound) {
 		return info, err
 	}
@@ -130,12 +133,24 @@ func (s *Store) get(ctx context.Context, key, etag string, r *byteRange) (io.Rea
 	if err != nil {
 		return nil, minio.ObjectInfo{}, err
 	}
+	if err := checkAnswer(info); err != nil {
+		body.Close()
+		return nil, minio.ObjectInfo{}, err
+	}
 	// Stores that do not know If-Match on GET must not pass for ones that do.
 	if etag != "" && info.ETag != etag {
 		body.Close()
 		return nil, minio.ObjectInfo{}, store.ErrPrecondition
 	}
 	return body, info, nil
+}
+
+// checkAnswer refuses what no store says of an object.
+func checkAnswer(info minio.ObjectInfo) error {
+	if info.Size < 0 || info.ETag == "" {
+		return errors.New("the answer has no size or no ETag: does this endpoint speak S3?")
+	}
+	return nil
 }
 
 func object(info minio.ObjectInfo) store.Object {

@@ -15,7 +15,6 @@ package s3
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -81,7 +80,7 @@ type Store struct {
 	bucket string
 	region string
 
-	idle     interface{ CloseIdleConnections() }
+	idle     idleTransport
 	partSize int64
 	// buffered bounds the bytes of small uploads that are held in memory.
 	buffered *semaphore.Weighted
@@ -131,10 +130,7 @@ func New(cfg Config) (*Store, error) {
 		transfers: semaphore.NewWeighted(int64(cfg.Concurrency)),
 	}
 	var provider *credentials.Credentials
-	var transport interface {
-		http.RoundTripper
-		CloseIdleConnections()
-	} = newTransport(cfg)
+	var transport idleTransport = newTransport(cfg)
 	if cfg.CredentialsDir != "" {
 		s.creds = newCredentialsDir(cfg.CredentialsDir)
 		provider = credentials.New(s.creds)
@@ -142,6 +138,7 @@ func New(cfg Config) (*Store, error) {
 	} else {
 		provider = credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken)
 	}
+	transport = guard{transport}
 	s.idle = transport
 	s.client, err = minio.NewCore(u.Host, &minio.Options{
 		Creds:     provider,

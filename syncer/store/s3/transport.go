@@ -1,8 +1,12 @@
 package s3
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -89,6 +93,44 @@ func (c *watchedConn) renew() error {
 	}
 	c.set = now
 	return c.SetDeadline(now.Add(c.patience))
+}
+
+// guard refuses answers that cannot have come from a store, where minio-go
+// would believe them: it takes any XML for a listing, and any 404 for word of a
+// missing object. A proxy's polite excuse must not read as an empty bucket.
+type guard struct{ idleTransport }
+
+// idleTransport is a transport that keeps connections.
+type idleTransport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := g.idleTransport.RoundTrip(r)
+	if err != nil || r.Method != http.MethodGet {
+		return response, err
+	}
+	var root string
+	switch {
+	case response.StatusCode == http.StatusNotFound:
+		root = "<Error"
+	case response.StatusCode == http.StatusOK && r.URL.Query().Has("list-type"):
+		root = "<ListBucketResult"
+	default:
+		return response, nil
+	}
+	// The root element comes right after the declaration.
+	body := bufio.NewReaderSize(response.Body, 512)
+	if start, _ := body.Peek(512); !bytes.Contains(start, []byte(root)) {
+		response.Body.Close()
+		return nil, fmt.Errorf("the answer (%s) is not one of a store: does this endpoint speak S3?", response.Status)
+	}
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, response.Body}
+	return response, nil
 }
 
 // trustingTransport trusts the authorities of the credentials folder besides

@@ -56,6 +56,8 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 		etag, err = s.uploadParts(ctx, u)
 	}
 	switch {
+	case err == nil && etag == "":
+		err = errors.New("the store did not say the object's ETag")
 	case err != nil:
 		err = s.explain(ctx, u.Key, err)
 	case doubt != nil:

@@ -1,0 +1,173 @@
+package s3_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store/s3"
+)
+
+// hostile is a store over a server that no real one would be.
+func hostile(t *testing.T, answer http.HandlerFunc) *s3.Store {
+	t.Helper()
+	srv := httptest.NewServer(answer)
+	t.Cleanup(srv.Close)
+	return open(t, s3.Config{Endpoint: srv.URL, Bucket: "bucket", AccessKey: "a", SecretKey: "s", PartSize: part})
+}
+
+func page(truncated bool, token string, keys ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>bucket</Name><IsTruncated>%v</IsTruncated>`, truncated)
+	fmt.Fprintf(&b, `<EncodingType>url</EncodingType><NextContinuationToken>%s</NextContinuationToken>`, token)
+	for _, key := range keys {
+		fmt.Fprintf(&b, `<Contents><Key>%s</Key><Size>1</Size><ETag>"e"</ETag><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>`, key)
+	}
+	return b.String() + `</ListBucketResult>`
+}
+
+// A listing that is not complete and in order must never look as if it were:
+// what it lacks would be taken for deleted.
+func TestHostileListings(t *testing.T) {
+	say := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
+	}
+	whole := page(false, "", "p/a", "p/b")
+	for name, answer := range map[string]http.HandlerFunc{
+		"empty body":                say(""),
+		"garbage":                   say("\x00\x01\x02 garbage"),
+		"HTML of a proxy":           say("<!DOCTYPE html><html><body>Please log in<br></body></html>"),
+		"well-formed XHTML":         say(`<?xml version="1.0"?><html><body>Please log in</body></html>`),
+		"an error with status 200":  say(`<?xml version="1.0"?><Error><Code>InternalError</Code></Error>`),
+		"JSON":                      say(`{"objects":[]}`),
+		"cut off":                   say(whole[:len(whole)-30]),
+		"cut off before the end":    say(strings.TrimSuffix(whole, "</ListBucketResult>")),
+		"truncated without a token": say(page(true, "", "p/a")),
+		"the same page for ever":    say(page(true, "more", "p/a", "p/b")),
+		"out of order":              say(page(false, "", "p/b", "p/a")),
+		"twice the same":            say(page(false, "", "p/a", "p/a")),
+		"not below the prefix":      say(page(false, "", "p/a", "q/a")),
+		"a bad escape":              say(page(false, "", "p/%zz")),
+		"a negative size":           say(strings.Replace(whole, "<Size>1<", "<Size>-1<", 1)),
+		"a size that is no number":  say(strings.Replace(whole, "<Size>1<", "<Size>many<", 1)),
+		"204":                       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"redirect to nowhere": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		},
+		"XHTML as the second page": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("continuation-token") == "" {
+				fmt.Fprint(w, page(true, "more", "p/a"))
+			} else {
+				fmt.Fprint(w, `<html><body>Please log in</body></html>`)
+			}
+		},
+		"breaks off": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+			fmt.Fprint(w, whole[:100])
+		},
+		"404 without a body": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) },
+		"503 with HTML": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, "<html>busy</html>")
+		},
+	} {
+		err := listing(hostile(t, answer))
+		if err == nil {
+			t.Errorf("%s: passed for a listing", name)
+		} else if errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := listing(hostile(t, say(whole))); err != nil {
+		t.Errorf("an honest listing: %v", err)
+	}
+}
+
+// A 404 of something in between is not a store's word that an object is gone.
+func TestHostileNotFound(t *testing.T) {
+	s := hostile(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, "default backend - 404")
+	})
+	_, statErr := s.Stat(t.Context(), "p/a")
+	for name, err := range map[string]error{
+		"Stat": statErr, "List": listing(s), "CheckBucket": s.CheckBucket(t.Context()),
+		"Delete": s.Delete(t.Context(), "p/a", "e"), "Download": second(get(s, store.Object{Key: "p/a", Size: 1})),
+	} {
+		if !errors.Is(err, store.ErrUnreachable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// No lie about a size or a range makes the download end well.
+func TestHostileDownloads(t *testing.T) {
+	const large = 40 << 20
+	object := func(size int, body []byte, header map[string]string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"e"`)
+			w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+			w.Header().Set("Content-Length", strconv.Itoa(size))
+			for name, value := range header {
+				if value == "" {
+					w.Header().Del(name)
+				} else {
+					w.Header().Set(name, value)
+				}
+			}
+			_, _ = w.Write(body)
+		}
+	}
+	b := content(large)
+	for name, test := range map[string]struct {
+		size   int64
+		answer http.HandlerFunc
+		want   error // nil: any
+	}{
+		"more than announced":       {100, object(100, b[:200], nil), nil},
+		"less than announced":       {100, object(100, b[:50], nil), nil},
+		"another size":              {100, object(200, b[:200], nil), store.ErrPrecondition},
+		"another ETag":              {100, object(100, b[:100], map[string]string{"ETag": `"f"`}), store.ErrPrecondition},
+		"no ETag":                   {100, object(100, b[:100], map[string]string{"ETag": ""}), nil},
+		"no size":                   {100, object(100, b[:100], map[string]string{"Content-Length": "", "Transfer-Encoding": "chunked"}), nil},
+		"no date":                   {100, object(100, b[:100], map[string]string{"Last-Modified": "soon"}), nil},
+		"another checksum":          {100, object(100, b[:100], map[string]string{"x-amz-checksum-crc64nvme": "AAAAAAAAAAA="}), store.ErrDamaged},
+		"large: ranges ignored":     {large, object(large, b, nil), nil},
+		"large: another size":       {large, object(large+1, nil, nil), store.ErrPrecondition},
+		"large: ends after HEAD":    {large, object(large, nil, nil), nil},
+		"large: a part too long":    {large, object(large, nil, map[string]string{"ETag": `"e-1"`, "x-amz-checksum-crc32": "AAAAAA==-1"}), nil},
+		"large: absurd part number": {large, object(large, nil, map[string]string{"ETag": `"e-99999999999999"`}), nil},
+	} {
+		m := &memory{b: make([]byte, test.size)}
+		o, err := hostile(t, test.answer).Download(t.Context(), "p/a", "e", test.size, m)
+		if err == nil || test.want != nil && !errors.Is(err, test.want) {
+			t.Errorf("%s: Download = %+v, %v; want %v", name, o, err, test.want)
+		}
+	}
+	m := &memory{b: make([]byte, 100)}
+	if _, err := hostile(t, object(100, b[:100], nil)).Download(t.Context(), "p/a", "e", 100, m); err != nil {
+		t.Errorf("an honest object: %v", err)
+	}
+}
+
+func TestHostileUploads(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"no ETag": func(http.ResponseWriter, *http.Request) {},
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		},
+		"closes at once": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		s := hostile(t, answer)
+		for _, size := range []int64{0, 100, 3 * part} {
+			if err := try(s, "p/a", size); err == nil {
+				t.Errorf("%s: an upload of %d bytes ended well", name, size)
+			}
+		}
+	}
+}
