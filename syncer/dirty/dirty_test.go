@@ -448,6 +448,24 @@ func TestHurry(t *testing.T) {
 	})
 }
 
+// A backoff that is over before a quiet time would be does not keep its place.
+func TestHurryPastABackoff(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.found("fails", nil)
+		b.next()
+		b.Done("fails", dirty.Retry, "")
+		for i := range 10 {
+			b.Touch(fmt.Sprint(i, "/"))
+		}
+		b.Hurry(true)
+		for range 10 {
+			if w := b.next(); w.Key == "fails" || b.now() > 0 {
+				t.Fatalf("%s at %s", w.Key, b.now())
+			}
+		}
+	})
+}
+
 func TestHold(t *testing.T) {
 	inBubble(t, func(t *testing.T, b bench) {
 		said := remote("1")
@@ -498,6 +516,16 @@ func TestHeldWitnessed(t *testing.T) {
 		b.Touch("b")
 		if !b.Held().Witnessed {
 			t.Error("b was named by an event by now")
+		}
+		b.next()
+		b.Done("b", dirty.Hold, "")
+		b.hold("c")
+		b.found("c", nil)
+		b.next()
+		b.Touch("c")
+		b.Done("c", dirty.Hold, "")
+		if h := b.Held(); !h.Witnessed || h.Keys != 3 {
+			t.Errorf("c was named while it was looked at: %+v", h)
 		}
 	})
 }

@@ -21,6 +21,8 @@ const (
 	Blocked
 	// Unrest: it changed while it was read; look again after a quiet time.
 	Unrest
+	// Advanced: as Unrest, but what it held when the look began was published.
+	Advanced
 	// Hold: it would be deleted; wait until [Set.Release].
 	Hold
 )
@@ -46,7 +48,7 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		return
 	}
 
-	news := it.next != nil
+	news := it.next
 	s.learn(it)
 	it.reason = reason
 	it.blocked = outcome == Blocked
@@ -55,7 +57,11 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		it.Attempts++
 		it.waits = true
 		s.schedule(it, now.Add(backoff(it.Attempts)))
-	case Unrest:
+	case Unrest, Advanced:
+		it.unrests++
+		if outcome == Advanced { // who waits for what was there before the look is served
+			s.advance(it, news, now)
+		}
 		if it.Restless { // the next look without rest is a RestlessAfter away
 			it.restless, it.stirred = true, now
 		} else {
@@ -72,10 +78,20 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		case it.held == nil:
 			s.hold(it, now)
 		}
-		if news {
+		if news != nil {
 			s.schedule(it, s.rest(it))
 		}
 	}
+}
+
+// advance makes it as recently dirty as what is left of it to publish.
+func (s *Set) advance(it, news *item, now time.Time) {
+	if news != nil {
+		it.seq, it.Since = news.seq, news.Since
+		return
+	}
+	s.seq++
+	it.seq, it.Since = s.seq, now
 }
 
 // settle replaces it by what came to be known meanwhile, if anything.

@@ -27,6 +27,10 @@ const (
 	// from other files, so a log is published once a minute.
 	RestlessAfter = 30 * time.Second
 
+	// flushPatience is how often a file may change under the eyes of a flush
+	// before it is taken for restless.
+	flushPatience = 2
+
 	// folderQuiet makes a folder wait some 400 ms: most are empty, and would
 	// need an object of their own, only until their first file is there.
 	folderQuiet = 4
@@ -51,7 +55,8 @@ type Work struct {
 	Since time.Time
 	// Attempts counts the looks that ended in Retry or Blocked.
 	Attempts int
-	// Restless: it has not been quiet for [RestlessAfter].
+	// Restless: it has not been quiet for [RestlessAfter], or a flush is
+	// waiting for it and it keeps changing.
 	Restless bool
 	// MayDelete: this deletion was let go.
 	MayDelete bool
@@ -76,6 +81,7 @@ type item struct {
 	heldAt time.Time
 
 	restless bool // it was looked at without rest
+	unrests  int  // looks in the middle of which it changed
 	blocked  bool // the last look ended in Blocked
 	waits    bool // its due time is a backoff, which nothing cuts short
 	pace     pace
@@ -286,7 +292,8 @@ func (s *Set) take() (w Work, wait time.Duration, ok bool) {
 	heap.Pop(&s.due)
 	it.flying, it.waits = true, false
 	s.flying[it] = struct{}{}
-	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.pace.need)
+	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.pace.need) ||
+		s.hurry > 0 && it.unrests >= flushPatience
 	return it.Work, 0, true
 }
 

@@ -1,0 +1,261 @@
+package dirty_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+)
+
+// path is what the model knows of one dirty path.
+type path struct {
+	seq        uint64
+	since      time.Time
+	witnessed  bool
+	remote     *dirty.Remote
+	attempts   int
+	mayDelete  bool
+	held       bool
+	flying     bool
+	next       *path // what came while it was flying
+	touched    time.Time
+	notBefore  time.Time // a backoff
+	wasHurried bool
+}
+
+// model is the set as it is meant, without its queue, its lists and its clocks.
+type model struct {
+	set     *dirty.Set
+	paths   map[string]*path
+	seq     uint64
+	hurries int
+	paused  time.Time
+}
+
+// add returns who is to learn of the news.
+func (m *model) add(key string) *path {
+	m.seq++
+	p := m.paths[key]
+	fresh := &path{seq: m.seq, since: time.Now()}
+	switch {
+	case p == nil:
+		m.paths[key] = fresh
+		return fresh
+	case !p.flying:
+		return p
+	case p.next == nil:
+		p.next = fresh
+	}
+	return p.next
+}
+
+func (m *model) touch(key string) {
+	m.set.Touch(key)
+	p := m.add(key)
+	p.witnessed, p.mayDelete, p.touched = true, false, time.Now()
+	p.wasHurried = m.hurries > 0
+}
+
+func (m *model) found(t *rapid.T, key string, remote *dirty.Remote) {
+	if err := m.set.Found(t.Context(), key, remote); err != nil {
+		t.Fatal(err)
+	}
+	if p := m.add(key); remote != nil {
+		p.remote = remote
+	}
+}
+
+// take takes what is due, if anything is.
+func (m *model) take(t *rapid.T) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	w, err := m.set.Next(ctx)
+	if err != nil {
+		return false
+	}
+	now := time.Now()
+	p := m.paths[w.Key]
+	if p == nil || p.flying {
+		t.Fatalf("%+v is handed out, the model has %+v", w, p)
+	}
+	want := dirty.Work{
+		Key: w.Key, Remote: p.remote, Since: p.since, Attempts: p.attempts,
+		MayDelete: p.mayDelete, Witnessed: p.witnessed, Restless: w.Restless,
+	}
+	switch {
+	case w != want:
+		t.Fatalf("handed out\n%+v, want\n%+v", w, want)
+	case now.Before(m.paused):
+		t.Fatalf("%+v is handed out in a pause", w)
+	case now.Before(p.notBefore):
+		t.Fatalf("%+v is handed out %s before its backoff is over", w, p.notBefore.Sub(now))
+	case !w.Restless && !p.mayDelete && !p.wasHurried && m.hurries == 0 && now.Sub(p.touched) < 25*time.Millisecond:
+		t.Fatalf("%+v is handed out %s after it was touched", w, now.Sub(p.touched))
+	case w.Restless && now.Sub(p.since) < dirty.RestlessAfter:
+		t.Fatalf("%+v is restless after %s", w, now.Sub(p.since))
+	}
+	p.flying = true
+	return true
+}
+
+func (m *model) done(key string, outcome dirty.Outcome) {
+	m.set.Done(key, outcome, "reason")
+	p := m.paths[key]
+	p.flying = false
+	if outcome != dirty.Hold {
+		p.held = false
+	}
+	next := p.next
+	p.next = nil
+	if outcome == dirty.Settled || outcome == dirty.Published {
+		delete(m.paths, key)
+		if next != nil {
+			m.paths[key] = next
+		}
+		return
+	}
+	if next != nil {
+		if next.witnessed {
+			p.witnessed, p.mayDelete, p.touched = true, false, next.touched
+		}
+		if next.remote != nil {
+			p.remote = next.remote
+		}
+	}
+	p.wasHurried = p.wasHurried || m.hurries > 0
+	switch outcome {
+	case dirty.Retry, dirty.Blocked:
+		p.attempts++
+		p.notBefore = time.Now().Add(min(50*time.Millisecond<<min(p.attempts-1, 16), 30*time.Second) / 2)
+	case dirty.Unrest:
+		p.notBefore = time.Now().Add(25 * time.Millisecond)
+	case dirty.Hold:
+		p.held = p.held || !p.mayDelete
+	}
+}
+
+func (m *model) release() {
+	m.set.Release()
+	for _, p := range m.paths {
+		if p.held {
+			p.held, p.mayDelete = false, true
+		}
+	}
+}
+
+func (m *model) check(t *rapid.T) {
+	if m.set.Len() != len(m.paths) || m.set.Mark() != m.seq {
+		t.Fatalf("%d paths, mark %d; want %d, %d", m.set.Len(), m.set.Mark(), len(m.paths), m.seq)
+	}
+	keys, witnessed := 0, true
+	for _, p := range m.paths {
+		if p.held {
+			keys++
+			witnessed = witnessed && p.witnessed
+		}
+	}
+	if h := m.set.Held(); h.Keys != keys || h.Witnessed != witnessed || keys > 0 && h.First.After(h.Last) {
+		t.Fatalf("%+v; want %d keys, witnessed %v", h, keys, witnessed)
+	}
+	for mark := range m.seq + 1 {
+		want := slices.ContainsFunc(slices.Collect(maps.Values(m.paths)), func(p *path) bool { return p.seq <= mark })
+		if got := m.set.Left(mark); got != want {
+			t.Fatalf("of what was dirty at %d something is left: %v, want %v", mark, got, want)
+		}
+	}
+	list, since := m.set.Oldest(len(m.paths) + 1)
+	if len(list) != len(m.paths) || !slices.IsSortedFunc(list, func(a, b dirty.Pending) int { return a.Since.Compare(b.Since) }) {
+		t.Fatalf("%d paths: %+v", len(m.paths), list)
+	}
+	for _, p := range list {
+		if !p.Since.Equal(m.paths[p.Key].since) || p.Since.Before(since) {
+			t.Fatalf("%s is dirty since %s, want %s", p.Key, p.Since, m.paths[p.Key].since)
+		}
+	}
+}
+
+func (m *model) drawFlying(t *rapid.T) (string, bool) {
+	var flying []string
+	for _, key := range slices.Sorted(maps.Keys(m.paths)) {
+		if m.paths[key].flying {
+			flying = append(flying, key)
+		}
+	}
+	if len(flying) == 0 {
+		return "", false
+	}
+	return rapid.SampledFrom(flying).Draw(t, "flying"), true
+}
+
+// Whatever happens in whatever order, the set does what the model does, and in
+// the end everything that was ever dirty gets settled.
+func TestModel(t *testing.T) {
+	outcomes := []dirty.Outcome{dirty.Settled, dirty.Published, dirty.Retry, dirty.Blocked, dirty.Unrest, dirty.Hold}
+	genKey := rapid.SampledFrom([]string{"a", "b", "c", "d", "d/"})
+	rapid.Check(t, func(t *rapid.T) {
+		rapid.SyncTest(t, func(t *rapid.T) {
+			m := &model{set: dirty.New(100), paths: map[string]*path{}}
+			t.Repeat(map[string]func(*rapid.T){
+				"touch":      func(t *rapid.T) { m.touch(genKey.Draw(t, "key")) },
+				"scan":       func(t *rapid.T) { m.found(t, genKey.Draw(t, "key"), nil) },
+				"list":       func(t *rapid.T) { m.found(t, genKey.Draw(t, "key"), remote(fmt.Sprint(m.seq))) },
+				"next":       func(t *rapid.T) { m.take(t) },
+				"next again": func(t *rapid.T) { m.take(t) },
+				"done": func(t *rapid.T) {
+					if key, ok := m.drawFlying(t); ok {
+						m.done(key, rapid.SampledFrom(outcomes).Draw(t, "outcome"))
+					}
+				},
+				"sleep": func(t *rapid.T) {
+					time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 10, 30, 100, 5_000, 40_000}).Draw(t, "ms")) * time.Millisecond)
+				},
+				"release": func(t *rapid.T) { m.release() },
+				"hurry": func(t *rapid.T) {
+					on := m.hurries == 0 || m.hurries < 3 && rapid.Bool().Draw(t, "on")
+					m.set.Hurry(on)
+					if on {
+						m.hurries++
+						for _, p := range m.paths {
+							p.wasHurried = true
+						}
+					} else {
+						m.hurries--
+					}
+				},
+				"pause": func(t *rapid.T) {
+					m.paused = time.Now().Add(time.Duration(rapid.IntRange(0, 1000).Draw(t, "ms")) * time.Millisecond)
+					m.set.Pause(m.paused)
+				},
+				"": m.check,
+			})
+
+			waited := make(chan error, 1)
+			mark := m.set.Mark()
+			go func() { waited <- m.set.Wait(t.Context(), mark, false) }()
+			for range 200 {
+				for key, p := range maps.Clone(m.paths) {
+					if p.flying {
+						m.done(key, dirty.Settled)
+					}
+				}
+				m.release()
+				for m.take(t) {
+				}
+				time.Sleep(time.Second)
+			}
+			m.check(t)
+			if m.set.Len() != 0 {
+				t.Fatalf("%d paths are never handed out", m.set.Len())
+			}
+			if err := <-waited; err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
