@@ -135,8 +135,10 @@ func (t *Tree) MoveAside(path, to string) (entry.Local, error) {
 	if err := errors.Join(ValidKey(path), ValidKey(to)); err != nil {
 		return entry.Local{}, failed("move aside", path, err)
 	}
-	err := t.moveAside(path, to)
-	if err != nil {
+	if strings.HasPrefix(to, dirKey(path)) {
+		return entry.Local{}, failed("move aside", path, unix.EINVAL) // into itself
+	}
+	if err := t.moveAside(path, to); err != nil {
 		return entry.Local{}, failed("move aside", path, err)
 	}
 	l, _, err := t.lookup(to)
