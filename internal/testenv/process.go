@@ -61,6 +61,15 @@ func startProcess(c command, logFile string) (*process, error) {
 	return p, nil
 }
 
+// onDisk wraps a command so that it has a file system of its own at dir. A user
+// namespace makes that possible without being root; setpriv makes good what it
+// takes away, that the child dies with its parent.
+func onDisk(c command, dir, size string) command {
+	const script = `mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec setpriv --pdeathsig KILL "$@"`
+	args := []string{"--mount", "--map-root-user", "sh", "-c", script, "sh", size, dir, c.path}
+	return command{path: "unshare", args: append(args, c.args...), env: c.env}
+}
+
 // terminate asks the child to end, and insists when it does not.
 func (p *process) terminate() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !p.ended() {

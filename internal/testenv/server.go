@@ -46,6 +46,7 @@ type Server struct {
 	CAFile    string // PEM of the certificate to trust; empty without TLS
 
 	port    int
+	disk    string
 	command func(*Server) command
 	process *process
 	logFile string
@@ -63,6 +64,7 @@ type Option func(*options)
 
 type options struct {
 	dataDir string
+	disk    string
 	tls     bool
 	env     []string
 }
@@ -73,6 +75,10 @@ func WithDataDir(dir string) Option { return func(o *options) { o.dataDir = dir 
 // WithTLS serves https with a self-signed certificate for 127.0.0.1 and
 // localhost; see [Server.CAFile]. MinIO only.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
+
+// WithDisk gives the server a disk of this size (as in "64m") for its objects.
+// Only the server sees it, and it is gone when the server stops.
+func WithDisk(size string) Option { return func(o *options) { o.disk = size } }
 
 // WithEnv adds NAME=value pairs to the server's otherwise empty environment.
 func WithEnv(pairs ...string) Option {
@@ -95,6 +101,7 @@ func newServer(t testing.TB, name string, opts []Option) (*Server, options) {
 	}
 	o.env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir()}, o.env...)
 	return &Server{
+		disk:      o.disk,
 		Name:      name,
 		AccessKey: "AK" + strings.ToUpper(random(t, 9)),
 		SecretKey: random(t, 20),
@@ -173,6 +180,9 @@ func (s *Server) Pid() int {
 func (s *Server) tryStart(t testing.TB) error {
 	t.Helper()
 	c := s.command(s)
+	if s.disk != "" {
+		c = onDisk(c, s.DataDir, s.disk)
+	}
 	p, err := startProcess(c, s.logFile)
 	if err != nil {
 		return err
