@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ const (
 	// tidyAfter is when the object of a writer that left is removed; by the
 	// store's clock alone: it is compared with our own object's.
 	tidyAfter = 24 * time.Hour
+	// maxPresence is more than any presence has in bytes. What is larger is
+	// something else, and not worth reading.
+	maxPresence = 4096
 )
 
 // State of a writer.
@@ -46,26 +50,35 @@ type presence struct {
 // it; somebody emptied the prefix or made the bucket anew.
 var ErrForgotten = errors.New("presence of this writer was removed from the bucket")
 
+// Store is what a roster needs of [store.Store].
+type Store interface {
+	List(ctx context.Context, prefix string) iter.Seq2[store.Object, error]
+	Read(ctx context.Context, key string) ([]byte, store.Object, error)
+	Upload(ctx context.Context, u store.Upload) (store.Object, error)
+	Delete(ctx context.Context, key, etag string) error
+}
+
 // Roster is one writer's view of all writers. It is not safe for concurrent use.
 type Roster struct {
-	store  store.Store
+	store  Store
 	prefix string
 	id     string
 
 	beat    uint64
-	etag    string // of our own object; "" before Announce
-	renewed time.Time
+	renewed time.Time           // zero before Announce
 	seen    map[string]sighting // by key
+	news    bool                // not told yet
 }
 
 type sighting struct {
 	etag  string
 	state string
 	at    time.Time // when the ETag was first seen, by our clock
+	gone  bool      // it has been silent for too long
 }
 
 // New returns the view of the writer id of the prefix, which is "" or ends in "/".
-func New(s store.Store, prefix, id string) *Roster {
+func New(s Store, prefix, id string) *Roster {
 	return &Roster{store: s, prefix: prefix + contract.WritersPrefix, id: id, seen: map[string]sighting{}}
 }
 
@@ -76,7 +89,7 @@ func (r *Roster) Announce(ctx context.Context) error { return r.put(ctx, active)
 
 // Release says that this writer has flushed and is leaving.
 func (r *Roster) Release(ctx context.Context) error {
-	if r.etag == "" {
+	if r.renewed.IsZero() {
 		return nil
 	}
 	return r.put(ctx, released)
@@ -90,86 +103,116 @@ func (r *Roster) put(ctx context.Context, state string) error {
 	}
 	// Unconditional: the id is ours alone, and after a long partition there
 	// is nothing to be gained from remembering the ETag.
-	obj, err := r.store.Upload(ctx, store.Upload{
+	_, err = r.store.Upload(ctx, store.Upload{
 		Key: r.key(), Body: bytes.NewReader(body), Size: int64(len(body)),
 	})
 	if err != nil {
 		return fmt.Errorf("announce writer %s: %w", r.id, err)
 	}
-	r.etag, r.renewed = obj.ETag, time.Now()
+	r.renewed = time.Now()
 	return nil
 }
 
 // Look renews our own presence when that is due and returns the ids of the
 // other writers that are there now, in order. news: one has come, changed its
-// state or left since the last look, so the bucket may hold something new even
-// if nobody is there any more. To the first look everybody is news.
+// state or left since the last look that succeeded, so the bucket may hold
+// something new even if nobody is there any more. To the first look everybody
+// is news.
 func (r *Roster) Look(ctx context.Context) (others []string, news bool, err error) {
-	announced := r.etag != ""
-	if !announced || time.Since(r.renewed) >= renewEvery {
+	announced := !r.renewed.IsZero()
+	if !announced { // before looking, so that of two who come at once one sees the other
 		if err := r.Announce(ctx); err != nil {
 			return nil, false, err
 		}
 	}
 	found := map[string]store.Object{}
-	var ours time.Time
 	for obj, err := range r.store.List(ctx, r.prefix) {
 		if err != nil {
 			return nil, false, fmt.Errorf("look for other writers: %w", err)
 		}
-		if obj.Key == r.key() {
-			ours = obj.LastModified
-		} else if strings.HasSuffix(obj.Key, ".json") {
+		if strings.HasSuffix(obj.Key, ".json") {
 			found[obj.Key] = obj
 		}
 	}
-	if announced && ours.IsZero() {
+	ours, there := found[r.key()]
+	delete(found, r.key())
+	if announced && !there {
 		return nil, false, ErrForgotten
 	}
-	for key, obj := range found {
-		changed, err := r.sight(ctx, key, obj)
-		if err != nil {
+	if time.Since(r.renewed) >= renewEvery {
+		if err := r.Announce(ctx); err != nil {
 			return nil, false, err
 		}
-		news = news || changed
-		s := r.seen[key]
-		quiet := time.Since(s.at) >= goneAfter
-		if s.state == active && !quiet {
+	}
+	for key, obj := range found {
+		if err := r.sight(ctx, key, obj); err != nil {
+			return nil, false, err
+		}
+		if s := r.seen[key]; s.state == active && !s.gone {
 			others = append(others, strings.TrimSuffix(path.Base(key), ".json"))
-		} else if !ours.IsZero() && ours.Sub(obj.LastModified) > tidyAfter {
-			if err := r.store.Delete(ctx, key, obj.ETag); err != nil && !errors.Is(err, store.ErrPrecondition) {
-				return nil, false, fmt.Errorf("tidy up after writer: %w", err)
-			}
+		} else if ours.LastModified.Sub(obj.LastModified) > tidyAfter {
+			r.tidy(ctx, key, obj.ETag)
 		}
 	}
 	for key := range r.seen {
 		if _, there := found[key]; !there {
 			delete(r.seen, key)
-			news = true
+			r.news = true
 		}
 	}
 	slices.Sort(others)
+	news, r.news = r.news, false
 	return others, news, nil
 }
 
 // sight notes the state of another writer, reading its object only when that
-// has changed, and reports whether the state is news.
-func (r *Roster) sight(ctx context.Context, key string, obj store.Object) (bool, error) {
-	old, known := r.seen[key]
-	if known && old.etag == obj.ETag {
-		return false, nil
+// has changed.
+func (r *Roster) sight(ctx context.Context, key string, obj store.Object) error {
+	s, known := r.seen[key]
+	if known && s.etag == obj.ETag {
+		if !s.gone && time.Since(s.at) >= goneAfter {
+			s.gone = true
+			r.seen[key] = s
+			r.news = true
+		}
+		return nil
 	}
-	body, read, err := r.store.Read(ctx, key)
+	state, etag, err := r.read(ctx, obj)
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return nil // left between the listing and now: the next look will see
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at writer %s: %w", path.Base(key), err)
+		return fmt.Errorf("look at writer %s: %w", path.Base(key), err)
+	}
+	r.seen[key] = sighting{etag: etag, state: state, at: time.Now()}
+	r.news = r.news || !known || s.gone || s.state != state
+	return nil
+}
+
+// read returns the state that an object tells of. What cannot be read is taken
+// for a writer: pulling too often does no harm.
+func (r *Roster) read(ctx context.Context, obj store.Object) (state, etag string, err error) {
+	if obj.Size > maxPresence {
+		return active, obj.ETag, nil
+	}
+	body, read, err := r.store.Read(ctx, obj.Key)
+	switch {
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrAccessDenied):
+		return active, obj.ETag, nil
+	case err != nil:
+		return "", "", err
 	}
 	var p presence
 	if err := json.Unmarshal(body, &p); err != nil || p.State != released {
-		p.State = active // what cannot be read is taken for a writer: pulling too often does no harm
+		return active, read.ETag, nil
 	}
-	r.seen[key] = sighting{etag: read.ETag, state: p.State, at: time.Now()}
-	return !known || old.state != p.State, nil
+	return released, read.ETag, nil
+}
+
+// tidy removes what a writer has left behind. If that fails the next look, or
+// another writer, will do it.
+func (r *Roster) tidy(ctx context.Context, key, etag string) {
+	if r.store.Delete(ctx, key, etag) == nil {
+		delete(r.seen, key)
+	}
 }
