@@ -270,6 +270,13 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		return e.resolve(ctx, item)
 	case plan.DeleteRemote, plan.DeleteLocal:
 		if !w.MayDelete {
+			if op == plan.DeleteLocal {
+				// Held in vain, it would count as a change that is not in
+				// the bucket, and a mass of them as an accident.
+				if err := e.sureOfAbsence(ctx, item.Key); err != nil {
+					return result{}, err
+				}
+			}
 			return result{outcome: dirty.Hold, reason: op.String()}, nil
 		}
 		if op == plan.DeleteLocal {
@@ -308,13 +315,21 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 	return result{forget: true}, nil
 }
 
-// deleteLocal applies a remote deletion to the volume. A listing may be older
-// than our own upload of this key, so the store is asked once more.
+// sureOfAbsence returns nil if the store has no such object now. What a
+// listing said may be older than our own upload of this key.
+func (e *Engine) sureOfAbsence(ctx context.Context, key string) error {
+	switch _, err := e.store.Stat(ctx, e.cfg.Prefix+key); {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("delete %s: %w", key, store.ErrPrecondition)
+}
+
+// deleteLocal applies a remote deletion to the volume.
 func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
-	if _, err := e.store.Stat(ctx, e.cfg.Prefix+item.Key); !errors.Is(err, store.ErrNotFound) {
-		if err == nil {
-			err = fmt.Errorf("delete %s: %w", item.Key, store.ErrPrecondition)
-		}
+	if err := e.sureOfAbsence(ctx, item.Key); err != nil {
 		return result{}, err
 	}
 	err := e.tree.Remove(item.Key, item.Local.Fingerprint)

@@ -18,6 +18,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/base"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store/s3"
 	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
@@ -44,6 +45,7 @@ type node struct {
 	dir    string // the volume
 	state  string
 	config Config
+	wrap   func(store.Store) store.Store // what the engine is given instead
 
 	engine *Engine
 	close  func()
@@ -90,12 +92,16 @@ func (n *node) open() *Engine {
 		Concurrency: n.config.Concurrency,
 	})
 	must(err)
+	var remote store.Store = st
+	if n.wrap != nil {
+		remote = n.wrap(st)
+	}
 	tr, err := tree.Open(n.dir)
 	must(err)
 	db, err := base.Open(n.state)
 	must(err)
 	log := slog.New(slog.NewTextHandler(testWriter{n.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n.engine, err = New(n.config, Deps{Store: st, Tree: tr, Base: db, Log: log})
+	n.engine, err = New(n.config, Deps{Store: remote, Tree: tr, Base: db, Log: log})
 	must(err)
 	n.close = func() {
 		if err := db.Close(); err != nil {

@@ -1,0 +1,80 @@
+package syncer
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+// slowUploads lets an upload go on only when a listing that began after it has
+// ended, so that the listing misses the object.
+type slowUploads struct {
+	store.Store
+	began, listed chan struct{} // closed when the upload waits; when a listing has ended
+	begin, list   func()
+}
+
+func newSlowUploads(s store.Store) store.Store {
+	began, listed := make(chan struct{}), make(chan struct{})
+	return &slowUploads{
+		Store: s, began: began, listed: listed,
+		begin: sync.OnceFunc(func() { close(began) }),
+		list:  sync.OnceFunc(func() { close(listed) }),
+	}
+}
+
+func (s *slowUploads) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	if !strings.Contains(u.Key, contract.Reserved) {
+		s.begin()
+		select {
+		case <-s.listed:
+		case <-ctx.Done():
+			return store.Object{}, context.Cause(ctx)
+		}
+	}
+	return s.Store.Upload(ctx, u)
+}
+
+func (s *slowUploads) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	if strings.Contains(prefix, contract.Reserved) {
+		return s.Store.List(ctx, prefix)
+	}
+	return func(yield func(store.Object, error) bool) {
+		select {
+		case <-s.began:
+		case <-ctx.Done():
+			yield(store.Object{}, context.Cause(ctx))
+			return
+		}
+		for object, err := range s.Store.List(ctx, prefix) {
+			if !yield(object, err) {
+				return
+			}
+		}
+		s.list()
+	}
+}
+
+// TestStaleListing: an upload is under way while the bucket is listed, so the
+// listing, when it is dealt with, says that the object is not there.
+func TestStaleListing(t *testing.T) {
+	a := newRig(t, testenv.MinIO(t)).node(t)
+	a.restore()
+	a.wrap = newSlowUploads
+	a.startOnly()
+	a.await("watching", func() bool { return a.engine.Status().Watching })
+	a.write("video", "long")
+	a.await("in step", func() bool { return a.engine.inStep.Load() })
+	a.flush()
+	if s := a.engine.Status(); s.Pending != 0 || s.HaltedDeletes != 0 {
+		t.Errorf("after a flush: %+v", s)
+	}
+	a.mustStop()
+	a.verify()
+}
