@@ -20,14 +20,16 @@ func (p *program) restoreCommand() *cobra.Command {
 	cmd := command("restore", "Make the folder equal to the bucket, then end",
 		"Make the folder equal to bucket and prefix, then end with code 0. It waits while the store\n"+
 			"cannot be reached, and goes on where it was after an interruption. The bucket is not changed.",
-		func(ctx context.Context) error { return p.operate(ctx, "", restore) })
+		func(ctx context.Context) error { return p.operate(ctx, "", p.restore) })
 	cmd.Annotations = map[string]string{containerMark: "restore"}
-	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{contract.FlagCreateBucket}, logFlags)
+	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{contract.FlagCreateBucket, contract.FlagReportAfter}, logFlags)
 	return cmd
 }
 
-func restore(ctx context.Context, s *session, stateDir string) error {
+func (p *program) restore(ctx context.Context, s *session, stateDir string) error {
 	began := time.Now()
+	ctx, stop := reportOnce(ctx, p.settings.reportAfter, stateDir, s.Status)
+	defer stop()
 	if err := s.Restore(ctx); err != nil {
 		return err
 	}

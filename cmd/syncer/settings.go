@@ -16,6 +16,7 @@ type settings struct {
 	delete, createBucket             bool
 	include, exclude                 []string
 	flushTimeout, shutdownQuiet      time.Duration
+	reportAfter                      time.Duration
 	scanInterval                     time.Duration
 	metricsAddress                   string // "": none
 	concurrency                      int
@@ -88,6 +89,8 @@ func (s *settings) value(name string) pflag.Value {
 		return &value[time.Duration]{durationKind(0), name, &s.flushTimeout}
 	case contract.FlagShutdownQuiet:
 		return &value[time.Duration]{durationKind(0), name, &s.shutdownQuiet}
+	case contract.FlagReportAfter:
+		return &value[time.Duration]{durationKind(0), name, &s.reportAfter}
 	case contract.FlagScanInterval:
 		return &value[time.Duration]{durationKind(time.Second), name, &s.scanInterval}
 	case contract.FlagMetricsAddress:
@@ -118,6 +121,7 @@ func usageOf(name string) string {
 		contract.FlagCreateBucket:   "create the bucket if it is missing",
 		contract.FlagFlushTimeout:   "time for the last flush, after SIGTERM",
 		contract.FlagShutdownQuiet:  "end the last flush only after nothing has changed for so long",
+		contract.FlagReportAfter:    "end once with code 5 when the store has not answered for so long, and wait when started again; 0: always wait",
 		contract.FlagScanInterval:   "time between full scans of the folder",
 		contract.FlagMetricsAddress: "where to serve /metrics, /healthz and POST /flush; 0: nowhere",
 		contract.FlagConcurrency:    "transfers at a time",

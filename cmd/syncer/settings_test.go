@@ -73,6 +73,7 @@ func cases() map[string]struct {
 		contract.FlagExclude:        globs,
 		contract.FlagFlushTimeout:   duration,
 		contract.FlagShutdownQuiet:  duration,
+		contract.FlagReportAfter:    duration,
 		contract.FlagScanInterval:   {map[string]any{"1s": time.Second}, []string{"0s", "999ms", "x"}},
 		contract.FlagMetricsAddress: {
 			map[string]any{":9808": ":9808", "127.0.0.1:80": "127.0.0.1:80", "[::1]:80": "[::1]:80", "0": "", "localhost:1": "localhost:1"},
@@ -92,7 +93,7 @@ func field(s settings, flag string) any {
 		contract.FlagCredentialsDir: s.credentialsDir, contract.FlagMode: s.mode, contract.FlagDelete: s.delete,
 		contract.FlagInclude: s.include, contract.FlagExclude: s.exclude, contract.FlagCreateBucket: s.createBucket,
 		contract.FlagFlushTimeout: s.flushTimeout, contract.FlagShutdownQuiet: s.shutdownQuiet,
-		contract.FlagScanInterval: s.scanInterval, contract.FlagMetricsAddress: s.metricsAddress,
+		contract.FlagReportAfter: s.reportAfter, contract.FlagScanInterval: s.scanInterval, contract.FlagMetricsAddress: s.metricsAddress,
 		contract.FlagConcurrency: s.concurrency, contract.FlagLogLevel: s.logLevel, contract.FlagLogFormat: s.logFormat,
 	}[flag]
 }

@@ -22,6 +22,7 @@ const (
 	FlagCreateBucket   = "create-bucket"
 	FlagFlushTimeout   = "flush-timeout"
 	FlagShutdownQuiet  = "shutdown-quiet"
+	FlagReportAfter    = "report-after"
 	FlagScanInterval   = "scan-interval"
 	FlagMetricsAddress = "metrics-address"
 	FlagConcurrency    = "concurrency"
@@ -34,7 +35,8 @@ func Flags() []string {
 	return []string{
 		FlagBucket, FlagPrefix, FlagEndpoint, FlagRegion, FlagPath, FlagStateDir,
 		FlagCredentialsDir, FlagMode, FlagDelete, FlagInclude, FlagExclude,
-		FlagCreateBucket, FlagFlushTimeout, FlagShutdownQuiet, FlagScanInterval,
+		FlagCreateBucket, FlagFlushTimeout, FlagShutdownQuiet,
+		FlagReportAfter, FlagScanInterval,
 		FlagMetricsAddress, FlagConcurrency, FlagLogLevel, FlagLogFormat,
 	}
 }

@@ -26,6 +26,10 @@ const podIndexLabel = "apps.kubernetes.io/pod-index"
 // is started anew. Only then do the app's own containers start.
 const startupSeconds = 600
 
+// reportAfter is how long a restore tries to reach its store before it ends
+// once, to say that it cannot. Stores that restart are mostly back by then.
+const reportAfter = 20 * time.Second
+
 // addContainers puts restore first and sync right behind it (or, as an ordinary
 // container, last), so that the app's own init containers already see the files
 // and are already watched.
@@ -39,6 +43,11 @@ func (b *builder) addContainers() error {
 
 	if find(b.pod, contract.RestoreContainer) == nil {
 		restore := b.container(contract.RestoreContainer, commandRestore, user)
+		// Only what a container says at its end can be seen by kubectl describe;
+		// where it is not started again, its end would be the pod's.
+		if spec.RestartPolicy != corev1.RestartPolicyNever {
+			restore.Env = append(restore.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagReportAfter), Value: reportAfter.String()})
+		}
 		spec.InitContainers = slices.Insert(spec.InitContainers, 0, restore)
 	}
 	if find(b.pod, contract.SyncContainer) != nil {
