@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ func TestEngine(t *testing.T) {
 		"wrong credentials":                           wrongCredentials,
 		"hostile keys are reported and never written": hostileKeys,
 		"a burst of files in deep folders":            burst,
+		"a log that never rests is flushed":           logIsFlushed,
 		"rewritten in place while uploading":          rewrittenInPlace,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -421,4 +423,45 @@ func rewrittenInPlace(t *testing.T, r *rig) {
 		}
 	}
 	a.mustStop()
+}
+
+// A log that is appended to all the time does not hold up a flush, and what
+// was written before the flush is in the bucket after it.
+func logIsFlushed(t *testing.T, r *rig) {
+	a := r.node(t)
+	a.start()
+	f, err := os.Create(a.path("app.log"))
+	a.do(err)
+	defer f.Close()
+	var lines atomic.Int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			fmt.Fprintf(f, "line %08d\n", i)
+			lines.Store(int64(i + 1))
+			time.Sleep(200 * time.Microsecond)
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	const line = int64(len("line 00000000\n"))
+	for range 3 {
+		a.await("written on", func() bool { return lines.Load() > 200 })
+		written := lines.Load()
+		a.flush()
+		content := r.get(t, "app/app.log")
+		if got := int64(len(content)); got < written*line {
+			t.Errorf("%d bytes are in the bucket after a flush, %d had been written before", got, written*line)
+		}
+		for i := range int64(len(content)) / line {
+			if want := fmt.Sprintf("line %08d\n", i); string(content[i*line:(i+1)*line]) != want {
+				t.Fatalf("line %d is %q", i, content[i*line:(i+1)*line])
+			}
+		}
+	}
 }

@@ -107,7 +107,7 @@ func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (result, err
 	e.metrics.UploadBytes(u.Size)
 	// The base says what was published; the file is ahead of it, and so dirty.
 	now.Key = item.Key
-	return result{outcome: dirty.Unrest, reason: "grows all the time: published up to a minute late", put: agreed(now, obj.ETag)}, nil
+	return result{outcome: dirty.Advanced, reason: "grows all the time: published up to a minute late", put: agreed(now, obj.ETag)}, nil
 }
 
 // sums reads the first size bytes of f and returns their checksum and that of

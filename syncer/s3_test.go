@@ -86,3 +86,18 @@ func rot(t *testing.T, dir string) {
 		t.Fatalf("flipped a byte in %d files below %s: %v", flipped, dir, err)
 	}
 }
+
+// get reads an object as any client does.
+func (r *rig) get(t *testing.T, key string) []byte {
+	t.Helper()
+	obj, err := r.server.Client(t).Client.GetObject(t.Context(), r.bucket, key, getOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Close()
+	content, err := io.ReadAll(obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
