@@ -136,7 +136,7 @@ func (s *Store) fail(ctx context.Context, action, key string, err error) error {
 		return fmt.Errorf("%s %s: %w", action, object, context.Cause(ctx))
 	}
 	known := class(err)
-	if s.creds != nil && known == store.ErrAccessDenied {
+	if s.creds != nil && errors.Is(known, store.ErrAccessDenied) {
 		s.creds.doubt()
 	}
 	if known == nil || errors.Is(err, known) {
