@@ -44,7 +44,6 @@ func (a app) pod() *corev1.Pod {
 			Annotations: map[string]string{},
 		},
 		Spec: corev1.PodSpec{
-			RestartPolicy: corev1.RestartPolicyNever,
 			Containers: []corev1.Container{{
 				Name:            "app",
 				Image:           busybox,

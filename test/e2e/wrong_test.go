@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -56,11 +57,15 @@ func testRefusedDeployment(t *testing.T, c *cluster) {
 	})
 }
 
+// inherited is what describe shows of the containers' settings: that a bucket
+// is named there does not yet say what is wrong with it.
+var inherited = regexp.MustCompile(`(?m)^ *(MINIO_SIDECAR_|minio-sidecar/).*\n`)
+
 // described waits until `kubectl describe pod` says all of it.
 func described(t *testing.T, c *cluster, namespace, pod string, wants ...string) {
 	t.Helper()
 	eventually(t, "kubectl describe pod "+pod, func() error {
-		out := c.kube(t, "", "describe", "pod", "-n", namespace, pod)
+		out := inherited.ReplaceAllString(c.kube(t, "", "describe", "pod", "-n", namespace, pod), "")
 		for _, want := range wants {
 			if !strings.Contains(out, want) {
 				return fmt.Errorf("%q is not in:\n%s", want, out)
@@ -90,13 +95,13 @@ func testWrongKey(t *testing.T, c *cluster, s *store) {
 	bucket := s.bucket(t, "wrong-key")
 	c.secret(t, namespace, "mistyped", accessKey, "not the key")
 	app{name: "denied", bucket: bucket, annotations: map[string]string{"secret": "mistyped"}}.create(t, c, namespace)
-	described(t, c, namespace, "denied", "Exit Code:    3", "access denied", bucket)
+	described(t, c, namespace, "denied", "Exit Code:    3", "access denied", bucket, "check the access key and the secret key")
 }
 
 func testNoBucket(t *testing.T, c *cluster) {
 	namespace := c.namespace(t, "no-bucket", nil)
 	app{name: "lost", bucket: "never-made"}.create(t, c, namespace)
-	described(t, c, namespace, "lost", "Exit Code:    4", "never-made", "create")
+	described(t, c, namespace, "lost", "Exit Code:    4", "no such bucket", "never-made", "create the bucket")
 }
 
 // A store that does not answer is not an empty store.
@@ -116,7 +121,7 @@ func testStoreDown(t *testing.T, c *cluster, s *store) {
 		}
 	}()
 	a.create(t, c, namespace)
-	described(t, c, namespace, "patient", s.endpoint())
+	described(t, c, namespace, "patient", "Exit Code:    5", "store unreachable", s.endpoint(), "check the endpoint, the store itself, and the network between")
 	s.start(t)
 	back = true
 	pod = &c.ready(t, namespace, "patient", 1)[0]

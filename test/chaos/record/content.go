@@ -29,7 +29,7 @@ func Fill(b []byte, id int, offset int64) {
 }
 
 func line(id int, offset int64) string {
-	return fmt.Sprintf("write %010d at %015d ", id, offset) + strings.Repeat(".", lineSize-36) + "\n"
+	return fmt.Sprintf("write %010d at %015d ", id, offset) + strings.Repeat(".", lineSize-37) + "\n"
 }
 
 // Sum identifies a content together with its size. It is a sum over pages, so

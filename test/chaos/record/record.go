@@ -15,6 +15,7 @@ type Record struct {
 	now   Moment
 	acked Moment
 	paths map[string][]entry
+	kinds map[string]map[Kind]bool // all that a path ever was
 	notes []note
 }
 
@@ -36,7 +37,7 @@ type note struct {
 }
 
 // New is an empty record of an empty volume and an empty bucket.
-func New() *Record { return &Record{paths: map[string][]entry{}} }
+func New() *Record { return &Record{paths: map[string][]entry{}, kinds: map[string]map[Kind]bool{}} }
 
 // Now is the moment of the last thing that happened.
 func (r *Record) Now() Moment { return r.now }
@@ -61,6 +62,10 @@ func (r *Record) add(path string, e entry) {
 	r.now++
 	e.moment = r.now
 	r.paths[path] = append(r.paths[path], e)
+	if r.kinds[path] == nil {
+		r.kinds[path] = map[Kind]bool{}
+	}
+	r.kinds[path][e.state.Kind] = true
 }
 
 // Note remembers a fault, a restart and the like, for the stories.
@@ -112,9 +117,7 @@ func (r *Record) Below(folder string) []string {
 }
 
 // EverWas reports whether path has ever been of that kind.
-func (r *Record) EverWas(path string, k Kind) bool {
-	return slices.ContainsFunc(r.paths[path], func(e entry) bool { return e.state.Kind == k })
-}
+func (r *Record) EverWas(path string, k Kind) bool { return r.kinds[path][k] }
 
 // since are the states that path has had since the acknowledged moment, that
 // of that moment first.
