@@ -738,6 +738,42 @@ func TestWaitForWhatCameWhileFlying(t *testing.T) {
 	})
 }
 
+// What a look gives rise to is waited for by those who wait for the look.
+func TestWaitForWhatFollows(t *testing.T) {
+	for _, follower := range []string{"copy", "cause", "known", "flying"} {
+		t.Run(follower, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b bench) {
+				b.found("cause", nil)
+				b.next()
+				ended := b.waits(b.Mark(), true)
+				if follower == "known" || follower == "flying" { // for another reason, later
+					b.Touch(follower)
+				}
+				if follower == "flying" {
+					b.next()
+				}
+				b.Follow("cause", follower)
+				b.Done("cause", dirty.Settled, "")
+				if follower == "flying" {
+					b.Done("flying", dirty.Settled, "")
+				}
+				if ended() {
+					t.Fatal("what follows is not in the bucket")
+				}
+				b.next()
+				b.Done(follower, dirty.Settled, "")
+				if !ended() || b.Len() > 0 {
+					t.Error("it does not end")
+				}
+			})
+		})
+	}
+	inBubble(t, func(t *testing.T, b bench) { // of nothing
+		b.Follow("nothing", "a")
+		b.nextAt(25*ms, "a")
+	})
+}
+
 func TestWaitForHeld(t *testing.T) {
 	inBubble(t, func(t *testing.T, b bench) {
 		b.hold("a")

@@ -137,15 +137,30 @@ func New(limit int) *Set {
 func (s *Set) Touch(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.touch(key)
+}
+
+// Follow says that what is being done about cause makes key dirty, which may
+// be cause itself. Whoever waits for cause waits for key as well.
+func (s *Set) Follow(cause, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.touch(key)
+	if c := s.items[cause]; c != nil {
+		it.seq = min(it.seq, c.seq)
+	}
+}
+
+func (s *Set) touch(key string) *item {
 	now := time.Now()
 	it, _ := s.add(key, now)
 	s.witness(it)
 	it.touched = now
 	it.MayDelete = false
-	if it != s.items[key] { // a look is under way; Done sees to what comes then
-		return
+	if it == s.items[key] { // otherwise a look is under way, and Done sees to what comes then
+		s.schedule(it, s.rest(it))
 	}
-	s.schedule(it, s.rest(it))
+	return it
 }
 
 // Found says that a scan, or a listing where remote is given, found a
