@@ -739,7 +739,7 @@ func TestWaitForWhatCameWhileFlying(t *testing.T) {
 }
 
 // What a look gives rise to is waited for by those who wait for the look.
-func TestWaitForWhatFollows(t *testing.T) {
+func TestTouchFor(t *testing.T) {
 	for _, follower := range []string{"copy", "cause", "known", "flying"} {
 		t.Run(follower, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b bench) {
@@ -752,7 +752,7 @@ func TestWaitForWhatFollows(t *testing.T) {
 				if follower == "flying" {
 					b.next()
 				}
-				b.Follow("cause", follower)
+				b.TouchFor(follower, "cause")
 				b.Done("cause", dirty.Settled, "")
 				if follower == "flying" {
 					b.Done("flying", dirty.Settled, "")
@@ -769,7 +769,7 @@ func TestWaitForWhatFollows(t *testing.T) {
 		})
 	}
 	inBubble(t, func(t *testing.T, b bench) { // of nothing
-		b.Follow("nothing", "a")
+		b.TouchFor("a", "nothing")
 		b.nextAt(25*ms, "a")
 	})
 }

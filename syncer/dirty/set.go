@@ -140,9 +140,9 @@ func (s *Set) Touch(key string) {
 	s.touch(key)
 }
 
-// Follow says that what is being done about cause makes key dirty, which may
-// be cause itself. Whoever waits for cause waits for key as well.
-func (s *Set) Follow(cause, key string) {
+// TouchFor is Touch on account of the look at cause, which is under way and may
+// be of key itself: who waits for cause to be settled waits for key too.
+func (s *Set) TouchFor(key, cause string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	it := s.touch(key)
