@@ -15,7 +15,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
@@ -77,12 +76,12 @@ type Engine struct {
 	judge    judge
 	growing  *growing
 	odometer odometer
-	inStep   atomic.Bool // the first full pass of a sync has succeeded
+	inStep   chan struct{} // closed once the first full pass of a sync has succeeded
 
 	// mu guards what the passes learn.
 	mu        sync.Mutex
 	rules     plan.Rules
-	abilities store.Abilities
+	lookFirst bool // the store ignores conditions
 	scanning  int  // passes under way: held deletions wait for their end
 	confirmed bool // a person let the held deletions go
 	scanAll   bool // a scan was asked for that scans had no room for
@@ -125,9 +124,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		judge:    newJudge(),
 		growing:  newGrowing(),
 		doubtful: map[string]struct{}{},
-		// Until the store has been tried out, assume the best: a conditional
-		// request that a store ignores does no harm.
-		abilities: store.Abilities{ConditionalPut: true, ConditionalMultipart: true},
+		inStep:   make(chan struct{}),
 	}
 	deps.Metrics.Observe(e.Status)
 	return e, nil

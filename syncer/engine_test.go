@@ -30,6 +30,7 @@ func TestEngine(t *testing.T) {
 		"a lost base adopts":                          lostBaseAdopts,
 		"an emptied volume does not empty the bucket": emptiedVolume,
 		"a replaced volume does not empty the bucket": replacedVolume,
+		"a flush at once waits for the first listing": flushAtOnce,
 		"read-only never writes":                      readOnlyNeverWrites,
 		"delete false keeps objects":                  deleteFalseKeeps,
 		"exclude hides without deleting":              excludeHides,
@@ -462,6 +463,28 @@ func logIsFlushed(t *testing.T, r *rig) {
 			if want := fmt.Sprintf("line %08d\n", i); string(content[i*line:(i+1)*line]) != want {
 				t.Fatalf("line %d is %q", i, content[i*line:(i+1)*line])
 			}
+		}
+	}
+}
+
+// A flush, or a stop, right after the start covers deletions too: they need a
+// complete listing first, so both wait for it.
+func flushAtOnce(t *testing.T, r *rig) {
+	a := r.node(t)
+	a.start()
+	a.write("f", "1")
+	a.write("g", "2")
+	a.write("h", "3")
+	a.mustStop()
+	for i, end := range []func(){a.flush, a.mustStop} {
+		a.startOnly()
+		a.remove([]string{"f", "g"}[i])
+		end()
+		if keys := r.keys(t, "app/"); len(keys) != 2-i {
+			t.Errorf("objects: %v", keys)
+		}
+		if a.cancel != nil {
+			a.mustStop()
 		}
 	}
 }

@@ -23,7 +23,11 @@ type UnsyncedError struct {
 
 func (e *UnsyncedError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d changes are not in the bucket", e.Count)
+	if e.Count == 1 {
+		b.WriteString("1 change is not in the bucket")
+	} else {
+		fmt.Fprintf(&b, "%d changes are not in the bucket", e.Count)
+	}
 	for i, p := range e.Paths {
 		sep := ", "
 		if i == 0 {

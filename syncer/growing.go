@@ -15,11 +15,6 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
-// neverRests is the reason of a file that is rewritten again and again. It is
-// published when it rests or the app has stopped: an old state is better than
-// one that never was.
-const neverRests = "never rests: it is rewritten while it is read"
-
 // growing remembers files that have not rested for long, to tell a log, which
 // only grows, from anything else. A prefix that reads the same before, during
 // and after more was appended is a state that the file had.
@@ -58,27 +53,27 @@ func (g *growing) forget(key string) {
 
 // uploadGrowing looks at a file that has not rested for long. If it has only
 // grown since the last such look, what it held at that look's end, or more, is
-// published; the path stays dirty either way.
-func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (result, error) {
-	unrest := result{outcome: dirty.Unrest, reason: neverRests}
+// published and the path stays dirty. Otherwise grew is false, and it is for
+// an ordinary upload to find out whether the file rests by now.
+func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (r result, grew bool, err error) {
 	f, err := e.tree.OpenFile(item.Key)
 	if err != nil {
-		return result{}, err
+		return result{}, false, err
 	}
 	defer f.Close()
 	now, err := f.Stat()
 	if err != nil {
-		return result{}, err
+		return result{}, false, err
 	}
 	before, known := e.growing.get(item.Key)
 	sum, old, err := sums(ctx, f, now.Size, before.size)
 	if err != nil {
-		return unrest, nil // shrinking under our hands
+		return result{}, false, nil // shrinking under our hands
 	}
 	this := prefix{inode: now.Inode, size: now.Size, sum: sum}
 	e.growing.set(item.Key, this)
 	if !known || before.inode != this.inode || before.size >= this.size || before.sum != old {
-		return unrest, nil
+		return result{}, false, nil
 	}
 
 	u := store.Upload{
@@ -101,13 +96,14 @@ func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (result, err
 	}
 	obj, err := e.put(ctx, u)
 	if err != nil {
-		return result{}, fmt.Errorf("upload %s: %w", item.Key, err)
+		return result{}, false, err
 	}
 	e.metrics.Uploads(metrics.OK)
 	e.metrics.UploadBytes(u.Size)
 	// The base says what was published; the file is ahead of it, and so dirty.
 	now.Key = item.Key
-	return result{outcome: dirty.Advanced, reason: "grows all the time: published up to a minute late", put: agreed(now, obj.ETag)}, nil
+	const reason = "grows all the time: published up to a minute late"
+	return result{outcome: dirty.Advanced, reason: reason, put: agreed(now, obj.ETag)}, true, nil
 }
 
 // sums reads the first size bytes of f and returns their checksum and that of

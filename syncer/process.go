@@ -117,7 +117,9 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		return result{outcome: dirty.Blocked, reason: "a file and a folder have this name"}
 	case errors.Is(err, ErrTorn), errors.Is(err, tree.ErrChanged):
 		e.metrics.TornReads()
-		return result{outcome: dirty.Unrest, reason: "changes while it is read"}
+		// It is published when it rests or the app has stopped: an old state is
+		// better than one that never was.
+		return result{outcome: dirty.Unrest, reason: "never rests: it changes while it is read"}
 	case storeWide(err):
 		if e.restoring() && fatalForRestore(err) {
 			e.abort(err)
@@ -230,7 +232,7 @@ func (e *Engine) item(key string) (plan.Item, error) {
 func (e *Engine) followFolder(key string, isDir, gone bool) {
 	folder := key + "/"
 	if isDir {
-		e.dirty.Touch(folder)
+		e.dirty.TouchFor(folder, key)
 		return
 	}
 	if !gone {
@@ -310,7 +312,7 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 	e.metrics.Deletes(metrics.Remote)
 	e.state.unsync(item.Key, "")
 	if parent := parentKey(item.Key); parent != "" {
-		e.dirty.Touch(parent) // it may be empty now, and need an object to exist
+		e.dirty.TouchFor(parent, item.Key) // it may be empty now, and need an object to exist
 	}
 	return result{forget: true}, nil
 }

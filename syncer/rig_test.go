@@ -148,7 +148,7 @@ func (n *node) restore() {
 func (n *node) start() {
 	n.t.Helper()
 	n.startOnly()
-	n.await("in step", func() bool { return n.engine.inStep.Load() })
+	n.await("in step", func() bool { return n.engine.isInStep() })
 }
 
 func (n *node) startOnly() {

@@ -70,7 +70,7 @@ func TestStaleListing(t *testing.T) {
 	a.startOnly()
 	a.await("watching", func() bool { return a.engine.Status().Watching })
 	a.write("video", "long")
-	a.await("in step", func() bool { return a.engine.inStep.Load() })
+	a.await("in step", func() bool { return a.engine.isInStep() })
 	a.flush()
 	if s := a.engine.Status(); s.Pending != 0 || s.HaltedDeletes != 0 {
 		t.Errorf("after a flush: %+v", s)

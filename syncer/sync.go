@@ -21,10 +21,6 @@ const (
 	rosterInterval = 3 * time.Second
 	// followInterval is how often a read-only volume lists the bucket.
 	followInterval = 10 * time.Second
-	// flushRetry is how soon the last flush tries again after a failed scan.
-	flushRetry = time.Second
-	// releaseTimeout bounds the farewell after the last flush.
-	releaseTimeout = 5 * time.Second
 )
 
 // start runs each loop until ctx ends; the function it returns waits for them.
@@ -66,10 +62,9 @@ func (e *Engine) Sync(ctx context.Context) error {
 		func(ctx context.Context) { e.hear(ctx, watcher) },
 	)
 	working := sync.OnceValue(func() func() { return e.start(life, e.work) })
-	roster := writers.New(e.store, e.cfg.Prefix, e.writer)
-	if err = e.converse(ctx, watcher, roster, working); err == nil {
-		working()
-		err = e.lastFlush(ctx, roster)
+	m := &meeting{Engine: e, roster: writers.New(e.store, e.cfg.Prefix, e.writer), work: func() { working() }}
+	if err = m.converse(ctx, watcher); err == nil {
+		err = m.lastFlush(ctx)
 	}
 	stop(errors.New("sync has ended"))
 	working()()
@@ -78,55 +73,72 @@ func (e *Engine) Sync(ctx context.Context) error {
 	return err
 }
 
-// converse is the life of a sync: get to know the store, pull what the bucket
-// has, then keep an eye on the other writers. It returns nil when ctx ends, and
-// an error when only a new start can help. The workers are started once it is
-// clear that the base speaks of this bucket.
-func (e *Engine) converse(ctx context.Context, watcher *watch.Watcher, roster *writers.Roster, work func() func()) error {
-	never := func(error) bool { return false }
+// meeting is what a sync has with the bucket and with the other writers.
+type meeting struct {
+	*Engine
+	roster *writers.Roster
+	work   func() // starts the workers, once
+}
+
+// converse is the life of a sync: get in step, then keep an eye on the other
+// writers. It returns nil when ctx ends, and an error when only a new start
+// can help.
+func (m *meeting) converse(ctx context.Context, watcher *watch.Watcher) error {
 	select { // watch first, so that nothing falls between the scan and the watch
 	case <-watcher.Ready():
 	case <-ctx.Done():
 		return nil
 	}
-	e.state.update(func(s *status.Status) { s.Watching = true })
-	if e.connect(ctx, never) != nil {
+	m.state.update(func(s *status.Status) { s.Watching = true })
+	if m.getInStep(ctx) != nil {
 		return nil
 	}
-	if e.insist(ctx, never, func() error { return e.knowRemote(ctx, !e.readOnly()) }) != nil {
-		return nil
+	if !m.readOnly() {
+		m.tidyUp(ctx)
 	}
-	work()
-	if !e.readOnly() {
-		e.tryOut(ctx)
+	return m.attend(ctx)
+}
+
+// getInStep gets to know the store and the bucket and finds every difference.
+// The workers start once it is clear that the base speaks of this bucket, and
+// deletions are let through once a listing was complete. It ends early only
+// with ctx, and can then be called again.
+func (m *meeting) getInStep(ctx context.Context) error {
+	never := func(error) bool { return false }
+	if err := m.connect(ctx, never); err != nil {
+		return err
+	}
+	if err := m.insist(ctx, never, func() error { return m.knowRemote(ctx, !m.readOnly()) }); err != nil {
+		return err
+	}
+	m.work()
+	if !m.readOnly() {
+		m.tryConditions(ctx)
 		// Before the listing: what those writers did that are gone by now, the
 		// listing shows; if this look fails the next one finds them new.
-		if _, _, err := roster.Look(ctx); err != nil {
-			e.log.Warn("could not announce this writer; will try again", "error", err)
+		if _, _, err := m.roster.Look(ctx); err != nil {
+			m.log.Warn("could not announce this writer; will try again", "error", err)
 		}
 	}
-	if e.listedPass(ctx, never) != nil {
-		return nil
+	if err := m.listedPass(ctx, never); err != nil {
+		return err
 	}
 	// A volume that was complete before does not wait for what may take long,
 	// such as a large upload.
-	if !e.Status().Restored {
-		if e.dirty.Wait(ctx, e.dirty.Mark(), true) != nil {
-			return nil
+	if !m.Status().Restored {
+		if err := m.dirty.Wait(ctx, m.dirty.Mark(), true); err != nil {
+			return err
 		}
-		if err := e.base.SetMeta(metaRestored, "true"); err != nil {
-			e.log.Error("could not note that the volume is complete", "error", err)
+		if err := m.base.SetMeta(metaRestored, "true"); err != nil {
+			m.log.Error("could not note that the volume is complete", "error", err)
 		}
 	}
-	e.setRules(plan.Rules{Push: !e.readOnly(), Delete: !e.readOnly() && e.cfg.Delete})
-	e.state.update(func(s *status.Status) { s.Restored = true })
-	e.inStep.Store(true)
-	e.log.Info("volume and bucket are in step", "entries", e.base.Len())
-	e.requestScan("") // for deletions that happened meanwhile
-	if !e.readOnly() {
-		e.tidyUp(ctx)
-	}
-	return e.attend(ctx, roster)
+	m.setRules(plan.Rules{Push: !m.readOnly(), Delete: !m.readOnly() && m.cfg.Delete})
+	m.state.update(func(s *status.Status) { s.Restored = true })
+	m.log.Info("volume and bucket are in step", "entries", m.base.Len())
+	close(m.inStep)
+	m.requestScan("") // for deletions that happened meanwhile
+	return nil
 }
 
 // leftoverAge is when an unfinished multipart upload is taken for one that a
@@ -144,27 +156,28 @@ func (e *Engine) tidyUp(ctx context.Context) {
 	}
 }
 
-// tryOut learns what the store can do, and says what that means.
-func (e *Engine) tryOut(ctx context.Context) {
-	able, err := e.store.Abilities(ctx, e.cfg.Prefix)
+// tryConditions learns whether the store honours conditional writes, and says
+// what it means if not.
+func (e *Engine) tryConditions(ctx context.Context) {
+	honoured, err := e.store.ConditionalWrites(ctx, e.cfg.Prefix)
 	if err != nil {
-		e.log.Warn("could not find out what the store can do; assuming that it honours conditional writes", "error", err)
+		e.log.Warn("could not find out whether the store honours conditional writes; assuming that it does", "error", err)
 		return
 	}
 	e.mu.Lock()
-	e.abilities = able
+	e.lookFirst = !honoured
 	e.mu.Unlock()
-	if !able.ConditionalPut || !able.ConditionalMultipart {
-		note := "the store ignores conditional writes: two writers of one file within the same second may overwrite each other"
-		e.state.update(func(s *status.Status) { s.Notes = append(s.Notes, note) })
-		e.log.Warn(note)
+	if !honoured {
+		const note = "the store ignores conditional writes: two writers of one file within the same second may overwrite each other"
+		e.state.update(func(s *status.Status) { s.Notes = []string{note} })
+		e.log.Warn("the store is limited", "note", note)
 	}
 }
 
 // attend pulls while there are other writers, and once more after each leaves.
-func (e *Engine) attend(ctx context.Context, roster *writers.Roster) error {
+func (m *meeting) attend(ctx context.Context) error {
 	interval := rosterInterval
-	if e.readOnly() {
+	if m.readOnly() {
 		interval = followInterval
 	}
 	ticker := time.NewTicker(interval)
@@ -176,33 +189,33 @@ func (e *Engine) attend(ctx context.Context, roster *writers.Roster) error {
 			return nil
 		case <-ticker.C:
 		}
-		pull := e.readOnly()
-		if !e.readOnly() {
-			others, news, err := roster.Look(ctx)
+		pull := m.readOnly()
+		if !m.readOnly() {
+			others, news, err := m.roster.Look(ctx)
 			if errors.Is(err, writers.ErrForgotten) {
 				return ErrBucketReplaced
 			}
 			if err != nil {
-				if ctx.Err() == nil && e.state.fail(err) {
-					e.log.Warn("could not look for other writers; will try again", "error", err)
+				if ctx.Err() == nil && m.state.fail(err) {
+					m.log.Warn("could not look for other writers; will try again", "error", err)
 				}
 				continue
 			}
-			e.state.update(func(s *status.Status) { s.OtherWriters = others })
+			m.state.update(func(s *status.Status) { s.OtherWriters = others })
 			pull = owed || news || len(others) > 0
 		}
 		if !pull {
 			continue
 		}
-		if err := e.pass(ctx, "", true); err != nil {
+		if err := m.pass(ctx, "", true); err != nil {
 			owed = true
-			if ctx.Err() == nil && e.state.fail(err) {
-				e.log.Warn("could not pull; will try again", "error", err)
+			if ctx.Err() == nil && m.state.fail(err) {
+				m.log.Warn("could not pull; will try again", "error", err)
 			}
 			continue
 		}
 		owed = false
-		e.storeAnswered()
+		m.storeAnswered()
 	}
 }
 
@@ -239,95 +252,4 @@ func (e *Engine) hear(ctx context.Context, w *watch.Watcher) {
 			e.requestScan(dir)
 		}
 	}
-}
-
-// Flush returns when all that was written before the call is in the bucket.
-// With confirm, deletions that the mass-delete guard holds back are let go.
-func (e *Engine) Flush(ctx context.Context, confirm bool) error {
-	if confirm {
-		e.mu.Lock()
-		e.confirmed = true
-		e.mu.Unlock()
-		e.judge.poke()
-	}
-	e.dirty.Hurry(true)
-	defer e.dirty.Hurry(false)
-	if err := e.scanNow(ctx); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
-	mark := e.dirty.Mark()
-	for {
-		if err := e.dirty.Wait(ctx, mark, true); err != nil {
-			return fmt.Errorf("flush: %w", err)
-		}
-		// What is left is held: the judge lets it go, or halts.
-		switch {
-		case !e.dirty.Left(mark):
-			return nil
-		case e.state.snapshot().HaltedDeletes > 0 && !confirm:
-			return fmt.Errorf("flush: %w", e.unsynced(nil))
-		}
-		if err := sleep(ctx, judgeTick); err != nil {
-			return fmt.Errorf("flush: %w", err)
-		}
-	}
-}
-
-// lastFlush is the end of a sync: the app has stopped, or is stopping.
-func (e *Engine) lastFlush(ctx context.Context, roster *writers.Roster) error {
-	e.state.phase(status.Flushing)
-	e.log.Info("stopping: flushing what is left", "timeout", e.cfg.FlushTimeout, "pending", e.dirty.Len())
-	flushing, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), e.cfg.FlushTimeout,
-		fmt.Errorf("flush-timeout %s is over", e.cfg.FlushTimeout))
-	defer cancel()
-	if e.readOnly() {
-		return nil
-	}
-	err := e.flushUntilQuiet(flushing)
-
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	if releaseErr := roster.Release(leaving); releaseErr != nil {
-		e.log.Warn("could not take leave of the other writers; they will notice within 90 s", "error", releaseErr)
-	}
-	if err != nil {
-		return e.unsynced(err)
-	}
-	return nil
-}
-
-// flushUntilQuiet flushes until nothing has changed for ShutdownQuiet. While
-// the store does not answer it goes on trying.
-func (e *Engine) flushUntilQuiet(ctx context.Context) error {
-	for {
-		mark := e.dirty.Mark()
-		err := e.Flush(ctx, false)
-		var held *UnsyncedError
-		switch {
-		case errors.As(err, &held):
-			return err
-		case err != nil && ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil:
-			if sleep(ctx, flushRetry) != nil {
-				return err
-			}
-			continue
-		}
-		if e.cfg.ShutdownQuiet <= 0 {
-			return nil
-		}
-		if sleep(ctx, e.cfg.ShutdownQuiet) != nil {
-			return nil // all is in the bucket, as far as anybody can know
-		}
-		if e.dirty.Mark() == mark {
-			return nil
-		}
-	}
-}
-
-// unsynced describes what is not in the bucket.
-func (e *Engine) unsynced(cause error) *UnsyncedError {
-	s := e.Status()
-	return &UnsyncedError{Paths: s.PendingPaths, Count: s.Pending, Halted: s.HaltedDeletes, Cause: cause}
 }

@@ -29,7 +29,9 @@ const maxLink = 4096
 // upload publishes the local state, if the object is still what item says.
 func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
 	if w.Restless && item.Local.Kind == entry.File {
-		return e.uploadGrowing(ctx, item)
+		if r, grew, err := e.uploadGrowing(ctx, item); grew || err != nil {
+			return r, err
+		}
 	}
 	u := store.Upload{
 		Key:      e.cfg.Prefix + item.Key,
@@ -61,7 +63,7 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 		return result{}, err
 	case err != nil:
 		e.metrics.Uploads(metrics.Failed)
-		return result{}, fmt.Errorf("upload %s: %w", item.Key, err)
+		return result{}, err
 	}
 	e.metrics.Uploads(metrics.OK)
 	e.metrics.UploadBytes(u.Size)
@@ -74,9 +76,9 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 // put uploads, looking first where the store ignores conditions.
 func (e *Engine) put(ctx context.Context, u store.Upload) (store.Object, error) {
 	e.mu.Lock()
-	able := e.abilities.ConditionalPut && e.abilities.ConditionalMultipart
+	lookFirst := e.lookFirst
 	e.mu.Unlock()
-	if able {
+	if !lookFirst {
 		return e.store.Upload(ctx, u)
 	}
 	obj, err := e.store.Stat(ctx, u.Key)
@@ -146,7 +148,7 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 	case err != nil:
 		e.metrics.Downloads(metrics.Failed)
 		e.unreadable(item.Key)
-		return result{}, fmt.Errorf("download %s: %w", item.Key, err)
+		return result{}, err
 	}
 	e.metrics.Downloads(metrics.OK)
 	e.state.transferred(obj.Size)
@@ -247,15 +249,15 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 		if _, err := e.tree.MoveAside(item.Key, aside); err != nil {
 			return result{}, err
 		}
-		e.dirty.Touch(aside)
+		e.dirty.TouchFor(aside, item.Key)
 		item.Local = nil
 		return e.download(ctx, item)
 	}
 	if _, _, err := e.fetch(ctx, item, aside, nil); err != nil {
 		return result{}, err
 	}
-	e.dirty.Touch(aside)
-	e.dirty.Touch(item.Key)
+	e.dirty.TouchFor(aside, item.Key)
+	e.dirty.TouchFor(item.Key, item.Key)
 	// As if the volume had been at the object's state and was changed then:
 	// what is left is an ordinary upload.
 	return result{put: &entry.Base{Key: item.Key, Local: entry.Fingerprint{Kind: entry.File}, ETag: obj.ETag}}, nil

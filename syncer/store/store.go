@@ -103,6 +103,9 @@ type Store interface {
 	// many it dropped. A store that has no such thing has nothing to drop.
 	AbortUploads(ctx context.Context, prefix string, olderThan time.Duration) (int, error)
 
+	// ConditionalWrites tries out, as Abilities does, only whether conditions
+	// are honoured, by single and by multipart uploads.
+	ConditionalWrites(ctx context.Context, prefix string) (bool, error)
 	// Abilities tries out what the store can do with objects below prefix,
 	// and removes what it wrote.
 	Abilities(ctx context.Context, prefix string) (Abilities, error)

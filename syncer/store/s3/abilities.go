@@ -22,14 +22,8 @@ const eventTimeout = time.Second
 // Abilities implements [store.Store]. Each ability is tried on objects of
 // random names, so that several callers do not disturb each other.
 func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities, err error) {
-	p := &probe{s: s, folder: prefix + contract.ProbePrefix + rand.Text() + "/"}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-		defer cancel()
-		if cleanErr := p.clean(ctx); err == nil {
-			err = cleanErr
-		}
-	}()
+	p := s.newProbe(prefix)
+	defer p.end(ctx, &err)
 	for _, try := range []struct {
 		name  string
 		holds *bool
@@ -49,6 +43,29 @@ func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities
 		}
 	}
 	return a, nil
+}
+
+// ConditionalWrites implements [store.Store].
+func (s *Store) ConditionalWrites(ctx context.Context, prefix string) (honoured bool, err error) {
+	p := s.newProbe(prefix)
+	defer p.end(ctx, &err)
+	if honoured, err = p.conditionalPut(ctx); err != nil || !honoured {
+		return false, err
+	}
+	return p.conditionalMultipart(ctx)
+}
+
+func (s *Store) newProbe(prefix string) *probe {
+	return &probe{s: s, folder: prefix + contract.ProbePrefix + rand.Text() + "/"}
+}
+
+// end removes what was written, also when ctx has ended.
+func (p *probe) end(ctx context.Context, err *error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	if cleanErr := p.clean(ctx); *err == nil {
+		*err = cleanErr
+	}
 }
 
 // probe tries things out below one folder.

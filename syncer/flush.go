@@ -1,0 +1,131 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+)
+
+const (
+	// flushRetry is how soon the last flush tries again after a failed scan.
+	flushRetry = time.Second
+	// releaseTimeout bounds the farewell after the last flush.
+	releaseTimeout = 5 * time.Second
+)
+
+// Flush returns when all that was written before the call is in the bucket.
+// With confirm, deletions that the mass-delete guard holds back are let go.
+func (e *Engine) Flush(ctx context.Context, confirm bool) error {
+	if confirm {
+		e.mu.Lock()
+		e.confirmed = true
+		e.mu.Unlock()
+		e.judge.poke()
+	}
+	select { // before that deletions do not reach the bucket
+	case <-e.inStep:
+	case <-ctx.Done():
+		return fmt.Errorf("flush: %w", context.Cause(ctx))
+	}
+	e.dirty.Hurry(true)
+	defer e.dirty.Hurry(false)
+	if err := e.scanNow(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	mark := e.dirty.Mark()
+	for {
+		if err := e.dirty.Wait(ctx, mark, true); err != nil {
+			return fmt.Errorf("flush: %w", err)
+		}
+		// What is left is held: the judge lets it go, or halts.
+		switch {
+		case !e.dirty.Left(mark):
+			return nil
+		case e.state.snapshot().HaltedDeletes > 0 && !confirm:
+			return fmt.Errorf("flush: %w", e.unsynced(nil))
+		}
+		if err := sleep(ctx, judgeTick); err != nil {
+			return fmt.Errorf("flush: %w", err)
+		}
+	}
+}
+
+// lastFlush is the end of a sync: the app has stopped, or is stopping.
+func (m *meeting) lastFlush(ctx context.Context) error {
+	m.state.phase(status.Flushing)
+	m.log.Info("stopping: flushing what is left", "timeout", m.cfg.FlushTimeout, "pending", m.dirty.Len())
+	flushing, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), m.cfg.FlushTimeout,
+		fmt.Errorf("flush-timeout %s is over", m.cfg.FlushTimeout))
+	defer cancel()
+	if m.readOnly() {
+		return nil
+	}
+	var err error
+	if !m.isInStep() { // stopped before it was; what was deleted meanwhile needs it
+		err = m.getInStep(flushing)
+	}
+	if err == nil {
+		err = m.flushUntilQuiet(flushing)
+	}
+
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if releaseErr := m.roster.Release(leaving); releaseErr != nil {
+		m.log.Warn("could not take leave of the other writers; they will notice within 90 s", "error", releaseErr)
+	}
+	if err != nil {
+		return m.unsynced(err)
+	}
+	return nil
+}
+
+// flushUntilQuiet flushes until nothing has changed for ShutdownQuiet. While
+// the store does not answer it goes on trying.
+func (e *Engine) flushUntilQuiet(ctx context.Context) error {
+	for {
+		mark := e.dirty.Mark()
+		err := e.Flush(ctx, false)
+		var held *UnsyncedError
+		switch {
+		case errors.As(err, &held):
+			return err
+		case err != nil && ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			if sleep(ctx, flushRetry) != nil {
+				return err
+			}
+			continue
+		}
+		if e.dirty.Len() > 0 { // touched while it was flushing
+			continue
+		}
+		if e.cfg.ShutdownQuiet <= 0 {
+			return nil
+		}
+		if sleep(ctx, e.cfg.ShutdownQuiet) != nil {
+			return nil // all is in the bucket, as far as anybody can know
+		}
+		if e.dirty.Mark() == mark {
+			return nil
+		}
+	}
+}
+
+// unsynced describes what is not in the bucket.
+func (e *Engine) unsynced(cause error) *UnsyncedError {
+	s := e.Status()
+	return &UnsyncedError{Paths: s.PendingPaths, Count: s.Pending, Halted: s.HaltedDeletes, Cause: cause}
+}
+
+func (e *Engine) isInStep() bool {
+	select {
+	case <-e.inStep:
+		return true
+	default:
+		return false
+	}
+}
