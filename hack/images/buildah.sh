@@ -8,10 +8,10 @@ image_cache=${MINIO_SIDECAR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/minio-sidecar
 need() {
     command -v "$1" >/dev/null && return
     if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
-        echo "hack/images/$(basename "$0"): $1 is needed; install it (Debian: apt-get install ${2:-$1})" >&2
+        echo "$0: $1 is needed; install it (Debian: apt-get install ${2:-$1})" >&2
         return 1
     fi
-    echo "hack/images/$(basename "$0"): installing ${2:-$1}" >&2
+    echo "$0: installing ${2:-$1}" >&2
     {
         [[ -n $(apt-cache policy "${2:-$1}") ]] || apt-get -qq update
         DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${2:-$1}"

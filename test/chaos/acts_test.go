@@ -167,6 +167,7 @@ func (w *world) same(when string) {
 func (w *world) shutdown(tr *troubles) {
 	w.t.Helper()
 	w.node.start()
+	w.node.await("answering", func(condition) bool { return true }) // before that it knows no signals
 	m := w.moment()
 	code := make(chan int, 1)
 	go func() { code <- w.node.stop() }()

@@ -142,7 +142,8 @@ func (f *file) grow(size, chunk int) error {
 		at := len(f.content.Bytes)
 		record.Fill(b, f.a.last, int64(at))
 		err := f.a.step(func(r *record.Record) error {
-			n, err := f.f.WriteAt(b, int64(at))
+			// Not WriteAt, which forgets what it has written when the rest fails.
+			n, err := syscall.Pwrite(int(f.f.Fd()), b, int64(at))
 			f.stamped(r)
 			for done := 0; done < n; {
 				k := min(record.Page-(at+done)%record.Page, n-done)
@@ -155,7 +156,7 @@ func (f *file) grow(size, chunk int) error {
 		if err != nil {
 			return err
 		}
-		size -= len(b)
+		size -= len(f.content.Bytes) - at
 		f.a.pause()
 	}
 	return nil
@@ -175,7 +176,7 @@ func (f *file) patch() error {
 	b := make([]byte, 1+f.a.rng.IntN(room-from))
 	record.Fill(b, f.a.last, int64(at))
 	return f.a.step(func(r *record.Record) error {
-		n, err := f.f.WriteAt(b, int64(at))
+		n, err := syscall.Pwrite(int(f.f.Fd()), b, int64(at))
 		f.stamped(r)
 		if n > 0 {
 			f.content.WriteAt(b[:n], at)

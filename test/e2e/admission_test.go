@@ -147,12 +147,11 @@ spec:
       labels: {app: waits}
       annotations: {minio-sidecar/bucket: BUCKET}
     spec:
-      terminationGracePeriodSeconds: 1
       containers:
       - name: app
         image: docker.io/library/busybox:stable
         imagePullPolicy: IfNotPresent
-        command: [sleep, infinity]
+        command: [sh, -c, "` + idle + `"]
 `
 
 func testSpread(t *testing.T, r *release) {
