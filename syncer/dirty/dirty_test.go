@@ -251,6 +251,57 @@ func TestRestlessWhenPublished(t *testing.T) {
 	})
 }
 
+// A log, of which a part was published, stays dirty, but only since then; and
+// who waits for what was in that part is served.
+func TestAdvanced(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		defer b.touchUntil("a", 7*ms, time.Hour)() // never at the moment of a look
+		early := b.waits(b.Mark(), false)
+		looked := time.Duration(0)
+		for range 3 {
+			w := b.nextAt(looked+dirty.RestlessAfter, "a")
+			if !w.Restless {
+				t.Fatalf("%+v", w)
+			}
+			before := b.Mark()
+			time.Sleep(15 * ms) // some more is written while it is read
+			late := b.waits(b.Mark(), false)
+			b.Done("a", dirty.Advanced, "grows")
+			looked = b.now()
+			if !early() || b.Left(before) {
+				t.Error("what was there before the look is in the bucket")
+			}
+			if late() {
+				t.Error("what was written during the look is not")
+			}
+			if _, since := b.Oldest(1); since.Before(b.start.Add(looked - 15*ms)) {
+				t.Errorf("dirty since %s", since.Sub(b.start))
+			}
+		}
+	})
+}
+
+// A flush does not wait for half a minute to tell a log from other files.
+func TestFlushOfALog(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		defer b.touchUntil("a", 10*ms, time.Hour)()
+		b.Hurry(true)
+		looks := 0
+		for !b.next().Restless {
+			looks++
+			b.Done("a", dirty.Unrest, "changes while it is read")
+		}
+		if looks == 0 || b.now() > 5*time.Second {
+			t.Errorf("restless after %d looks, at %s", looks, b.now())
+		}
+		b.Done("a", dirty.Unrest, "never rests")
+		b.Hurry(false)
+		if w := b.next(); b.now() > time.Minute || !w.Restless {
+			t.Errorf("%+v at %s", w, b.now())
+		}
+	})
+}
+
 // Nobody may have been there to look when it was due; every further touch must
 // not put it off again.
 func TestRestlessWhileNobodyLooks(t *testing.T) {

@@ -227,6 +227,9 @@ func (s *Set) witness(it *item) {
 // rest is when it can be looked at: when it has been quiet for long enough, and
 // is not being uploaded too often.
 func (s *Set) rest(it *item) time.Time {
+	if it.waits && s.hurry > 0 { // a flush waits for the backoff, not for more quiet
+		return it.due
+	}
 	at := it.touched.Add(quiet(it.pace.need))
 	if it.pace.heat > 0 {
 		at = later(at, it.pace.published.Add(quiet(it.pace.heat)))
