@@ -99,7 +99,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{settings: s, dir: dir, mc: newMC(tools["mc"], dir, store)}
+	b := &bench{settings: s, root: root, dir: dir, mc: newMC(tools["mc"], dir, store)}
 	b.clients = []client{ours, b.mc, newRclone(tools["rclone"], dir, store), newS5cmd(tools["s5cmd"], dir, store)}
 
 	for _, task := range []struct {

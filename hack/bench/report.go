@@ -75,10 +75,10 @@ func (b *bench) report(m machine) (string, error) {
 	}
 	b.row(w, "Size of the binary", "MiB", sizes, median)
 
-	w("\nThe syncer's image is its binary and a list of certificate authorities (0.2 MiB), nothing else.")
+	w("\nThe syncer's image is its binary and a list of certificate authorities, nothing else%s.", imageSize(b.root))
 	w("\n## What is compared\n")
 	w("- **Upload**: `syncer restore` on an empty bucket, then `syncer sync`, until `syncer flush` says that all is acknowledged, against `mc mirror`, `rclone copy --transfers 64 --checkers 64 --fast-list --s3-no-check-bucket --s3-no-head` and `s5cmd cp`. Only minio-sidecar and rclone keep modification times; only minio-sidecar keeps modes and owners, and remembers on disk what it did.")
-	w("- **Restore**: `syncer restore` against the same commands the other way round. Only minio-sidecar checks contents against the store's checksums and syncs to disk what its promise needs.")
+	w("- **Restore**: `syncer restore` against the same commands the other way round. minio-sidecar and rclone check what arrives against the store's checksum or MD5.")
 	w("- **Idle**: a process that watches %d files of 4 KiB in which nothing happens, looked at for %v each run: `syncer sync` against `mc mirror --watch`. rclone and s5cmd cannot watch.", b.files, b.idleTime)
 	w("- **Closed → readable**: from the end of close(2) on a new file of 4 KiB, among those %d, until an unauthenticated GET returns it; polled every millisecond; %d files a run.", b.files, b.latencies)
 
@@ -98,6 +98,15 @@ func (b *bench) report(m machine) (string, error) {
 		}
 	}
 	return page.String(), nil
+}
+
+// imageSize says how large the image is that `make images` built, if it did.
+func imageSize(root string) string {
+	info, err := os.Stat(filepath.Join(root, "dist/images/syncer-"+runtime.GOARCH+".tar"))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(": %s MiB, uncompressed", number(float64(info.Size())/(1<<20)))
 }
 
 // row writes one line of the table.

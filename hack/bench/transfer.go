@@ -14,6 +14,7 @@ import (
 // bench is one run of everything.
 type bench struct {
 	settings
+	root    string // top of the checkout
 	dir     string
 	mc      *mc // also does what no client is measured by: buckets and counts
 	clients []client
