@@ -138,10 +138,20 @@ func (l *listener) named(path string) bool {
 	return false
 }
 
-// settle waits until everything that was done before has been heard: until a
-// file made for that purpose is. It is touched again and again, because a
-// watcher that has just lost its picture says that with one hint for all.
+// settle waits until everything that was done before has been heard. The
+// kernel's queue is in order, so when a file made for that purpose is heard all
+// before it has been handled. What is waiting for delivery is not in order: so
+// until nothing is, and once more for the hint that may be on its way.
 func (l *listener) settle() {
+	l.t.Helper()
+	l.touch()
+	waitFor(l.t, l.w.pending.empty)
+	l.touch()
+}
+
+// touch waits until a new file is heard. It is written again and again,
+// because a watcher that has just lost its picture has one hint for all.
+func (l *listener) touch() {
 	l.t.Helper()
 	settles++
 	want := Event{Path: fmt.Sprintf("settle-%d", settles), Kind: Path}
@@ -153,6 +163,12 @@ func (l *listener) settle() {
 		}
 		return slices.Contains(l.heard(), want)
 	})
+}
+
+func (p *pending) empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.all && len(p.order) == 0
 }
 
 var settles int

@@ -1,8 +1,6 @@
 package watch
 
 import (
-	"fmt"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/tree/beneath"
@@ -14,126 +12,101 @@ type node struct {
 	name     string
 	children map[string]*node
 	wd       int32 // 0: not watched
+	// stale: something at or below it could not be looked up, because the path
+	// led elsewhere at that moment.
+	stale bool
 }
 
-// child is the node of the entry name of n, made if missing.
-func (n *node) child(name string) *node {
-	if c := n.children[name]; c != nil {
-		return c
+// reconcile makes the picture of the entry name of parent right.
+func (s *session) reconcile(parent *node, name string) {
+	fd, err := s.revisit(parent, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		s.polled[parent] = err
+		return
 	}
-	if n.children == nil {
-		n.children = map[string]*node{}
+	if fd < 0 {
+		return
 	}
-	c := &node{parent: n, name: name}
-	n.children[name] = c
-	return c
-}
-
-// path is the path of n, "" or ending in '/'. ok is false if n was dropped.
-func (s *session) path(n *node) (path string, ok bool) {
-	size := 0
-	for up := n; up != s.top; up = up.parent {
-		if up == nil {
-			return "", false
-		}
-		size += len(up.name) + 1
-	}
-	b := make([]byte, size)
-	for up := n; up != s.top; up = up.parent {
-		size--
-		b[size] = '/'
-		size -= len(up.name)
-		copy(b[size:], up.name)
-	}
-	return string(b), true
-}
-
-// reconcile makes the picture of the entry name of parent right: if a
-// directory is there that is not the known one, it is watched with all below.
-func (s *session) reconcile(parent *node, name, path string) error {
 	known := parent.children[name]
-	fd, err := s.root.Open(path, unix.O_PATH|unix.O_DIRECTORY)
-	if err == nil {
-		wd, err := s.watch(fd)
-		unix.Close(fd)
-		if err == nil && known != nil && known.wd == wd {
-			return nil
-		}
-		if err == nil && s.byWD[wd] == nil {
-			s.queue.remove(wd) // explore adds it again, on its way down
-		}
-	} else if absent(err) {
-		s.drop(known)
-		return nil
+	child := s.adopt(parent, fd, name)
+	unix.Close(fd)
+	if child != nil && (child != known || child.stale) {
+		s.explore(child)
 	}
-	s.drop(known)
-	return s.explore(parent.child(name))
 }
 
-// absent reports whether err says that there is no directory to watch: none at
-// all, or a mount of another file system.
-func absent(err error) bool {
-	return err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP || err == unix.EXDEV
-}
-
-// explore watches n and every directory below it. What cannot be watched is
-// polled from then on. An error means that the root is gone.
-func (s *session) explore(n *node) error {
-	todo := []*node{n}
-	for len(todo) > 0 {
+// explore reads the directory n, which is watched (but for the root, the first
+// time), and all below, and watches what it finds. What cannot be watched is
+// polled from then on.
+func (s *session) explore(n *node) {
+	for todo := []*node{n}; len(todo) > 0; {
 		n, todo = todo[0], todo[1:]
-		path, ok := s.path(n)
-		if !ok {
+		fd, err := s.revisit(n, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err == nil && fd < 0 {
 			continue
 		}
-		if path != "" {
-			path = path[:len(path)-1]
-		}
-		fd, err := s.root.Open(path, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err == nil {
-			todo, err = s.enter(n, fd, todo)
+			todo, err = s.list(n, fd, todo)
 			unix.Close(fd)
 		}
-		switch {
-		case err == nil:
-			delete(s.polled, n)
-		case n == s.top && absent(err):
-			return fmt.Errorf("%w: %w", errRootGone, err)
-		case absent(err):
-			s.drop(n) // it went away, and an event will say so
-		default:
+		if err != nil {
 			s.polled[n] = err
+		} else {
+			delete(s.polled, n)
 		}
 	}
-	return nil
 }
 
-// enter watches the directory n, open as fd, and adds those in it to todo.
-func (s *session) enter(n *node, fd int, todo []*node) ([]*node, error) {
-	wd, err := s.watch(fd)
+// revisit opens the directory n by its path. If it is not there, or another
+// directory is, n is marked as stale and the descriptor is -1.
+func (s *session) revisit(n *node, flags int) (int, error) {
+	path, ok := s.path(n)
+	if !ok {
+		return -1, nil
+	}
+	if n == s.top {
+		fd, err := s.root.Open("", flags)
+		if err == nil && n.wd == 0 {
+			if n.wd, err = s.watch(fd); err == nil {
+				s.byWD[n.wd] = n
+				return fd, nil
+			}
+			unix.Close(fd)
+		}
+		return fd, err
+	}
+	fd, err := s.root.Open(path[:len(path)-1], flags)
+	if absent(err) {
+		s.mark(n)
+		return -1, nil
+	}
 	if err != nil {
-		return todo, err
+		return -1, err
 	}
-	if other := s.byWD[wd]; other != nil && other != n {
-		// The directory is known under another path, where it no longer is.
-		s.drop(other)
-		if _, ok := s.path(n); !ok {
-			return todo, nil // n was below it: that will have an event as well
-		}
-		if wd, err = s.watch(fd); err != nil {
-			return todo, err
-		}
+	wd, err := s.watch(fd)
+	if err == nil && wd == n.wd {
+		return fd, nil
 	}
-	if n.wd != 0 && n.wd != wd {
-		s.forget(n.wd)
+	unix.Close(fd)
+	if err == nil {
+		s.unwatchStranger(wd)
+		s.mark(n)
 	}
-	n.wd = wd
-	s.byWD[wd] = n
-	return s.list(n, fd, todo)
+	return -1, err
 }
 
-// list reads the directory n, open as fd, and adds those in it to todo.
+// mark notes that something at n is still to be looked at, where the event
+// that will lead to it is found: in every directory above.
+func (s *session) mark(n *node) {
+	for ; n != nil; n = n.parent {
+		n.stale = true
+	}
+}
+
+// list reads the directory n, open as fd, watches the directories in it, and
+// adds them to todo.
 func (s *session) list(n *node, fd int, todo []*node) ([]*node, error) {
+	n.stale = false
 	found := map[string]bool{}
 	err := beneath.ReadDir(fd, s.buf, func(name []byte, typ beneath.Type) bool {
 		if typ == beneath.TypeUnknown {
@@ -156,28 +129,80 @@ func (s *session) list(n *node, fd int, todo []*node) ([]*node, error) {
 		}
 	}
 	for name := range found {
-		todo = append(todo, n.child(name))
+		if child := s.adopt(n, fd, name); child != nil {
+			todo = append(todo, child)
+		}
 	}
 	return todo, nil
 }
 
-// watch asks for a watch within the limit of the options.
+// adopt watches the entry name of parent, which is open as dir, if it is a
+// directory, and returns its node: the known one if it is the same directory.
+// What cannot be watched is polled, and nil is returned.
+func (s *session) adopt(parent *node, dir int, name string) *node {
+	known := parent.children[name]
+	fd, err := s.root.OpenAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if absent(err) {
+		s.drop(known)
+		return nil
+	}
+	var wd int32
+	if err == nil {
+		defer unix.Close(fd)
+		wd, err = s.watch(fd)
+	}
+	if other := s.byWD[wd]; err == nil && other != nil {
+		if other == known {
+			return known
+		}
+		// The directory is known under another path, where it no longer is.
+		s.drop(other)
+		if _, ok := s.path(parent); !ok {
+			return nil // the parent was below it, and has moved as well: an event will say so
+		}
+		wd, err = s.watch(fd)
+	}
+	s.drop(known)
+	child := &node{parent: parent, name: name}
+	if parent.children == nil {
+		parent.children = map[string]*node{}
+	}
+	parent.children[name] = child
+	if err != nil {
+		s.polled[child] = err
+		return nil
+	}
+	child.wd = wd
+	s.byWD[wd] = child
+	return child
+}
+
+// absent reports whether err says that there is no directory to watch: none at
+// all, or a mount of another file system.
+func absent(err error) bool {
+	return err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP || err == unix.EXDEV
+}
+
+// watch asks for a watch, within the limit of the options.
 func (s *session) watch(fd int) (int32, error) {
 	wd, err := s.queue.add(fd)
-	if err != nil {
-		return 0, err
-	}
 	limit := s.w.opts.MaxWatches
-	if limit > 0 && s.byWD[wd] == nil && len(s.byWD) >= limit {
+	if err == nil && limit > 0 && s.byWD[wd] == nil && len(s.byWD) >= limit {
 		s.queue.remove(wd)
-		return 0, unix.ENOSPC
+		err = unix.ENOSPC
+	}
+	if err != nil {
+		s.full = s.full || err == unix.ENOSPC
+		return 0, err
 	}
 	return wd, nil
 }
 
-func (s *session) forget(wd int32) {
-	delete(s.byWD, wd)
-	s.queue.remove(wd)
+// unwatchStranger ends a watch that was only asked for to learn its number.
+func (s *session) unwatchStranger(wd int32) {
+	if s.byWD[wd] == nil {
+		s.queue.remove(wd)
+	}
 }
 
 // drop takes n, if not nil, and all below it out of the picture.
@@ -193,7 +218,8 @@ func (s *session) drop(n *node) {
 		last := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if last.wd != 0 {
-			s.forget(last.wd)
+			delete(s.byWD, last.wd)
+			s.queue.remove(last.wd)
 			last.wd = 0
 		}
 		delete(s.polled, last)
@@ -201,4 +227,23 @@ func (s *session) drop(n *node) {
 			todo = append(todo, child)
 		}
 	}
+}
+
+// path is the path of n, "" or ending in '/'. ok is false if n was dropped.
+func (s *session) path(n *node) (path string, ok bool) {
+	size := 0
+	for up := n; up != s.top; up = up.parent {
+		if up == nil {
+			return "", false
+		}
+		size += len(up.name) + 1
+	}
+	b := make([]byte, size)
+	for up := n; up != s.top; up = up.parent {
+		size--
+		b[size] = '/'
+		size -= len(up.name)
+		copy(b[size:], up.name)
+	}
+	return string(b), true
 }

@@ -25,6 +25,7 @@ type session struct {
 	// polled are the directories that could not be watched. Nothing below
 	// them is in the picture.
 	polled map[*node]error
+	full   bool // the limit of watches was met since the last poll
 	buf    []byte
 }
 
@@ -79,7 +80,11 @@ func (s *session) run(ctx context.Context) error {
 				return err
 			}
 			s.report()
-			handled <- struct{}{}
+			select {
+			case handled <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 }
@@ -151,9 +156,7 @@ func (s *session) handle(ev raw) error {
 		s.w.pending.path(path)
 		return nil
 	}
-	if err := s.reconcile(n, ev.name, path); err != nil {
-		return err
-	}
+	s.reconcile(n, ev.name)
 	if ev.has(unix.IN_CREATE | unix.IN_DELETE | unix.IN_MOVED_FROM | unix.IN_MOVED_TO) {
 		s.w.pending.subtree(path + "/")
 	} else {
@@ -177,17 +180,18 @@ func (s *session) poll() error {
 	for n := range s.polled {
 		again = append(again, n)
 	}
-	full := false
+	s.full = false
 	for _, n := range again {
 		path, ok := s.path(n)
 		if !ok {
 			continue
 		}
-		if !full {
-			if err := s.explore(n); err != nil {
-				return err
-			}
-			full = errors.Is(s.polled[n], unix.ENOSPC)
+		switch {
+		case s.full: // nor for the others, then
+		case n.wd == 0 && n != s.top:
+			s.reconcile(n.parent, n.name)
+		default:
+			s.explore(n)
 		}
 		s.w.pending.subtree(path)
 	}

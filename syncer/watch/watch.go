@@ -18,11 +18,17 @@
 //
 // An event names a directory and an entry in it, and is old when it is read.
 // So an event about a subdirectory is never taken at its word: the watcher
-// opens what is at that path now, compares the watch that the kernel keeps for
-// it with the one that it knows, and if they differ drops what it knows of that
-// branch and walks it anew. Since every later change has a later event, the
-// watcher's picture ends up right whatever the order. Every walk adds the
-// watch before it reads the directory.
+// opens what is there now, compares the watch that the kernel keeps for it with
+// the one that it knows, and if they differ drops what it knows of that branch
+// and walks it anew. Since every later change has a later event, the watcher's
+// picture ends up right whatever the order. Every walk adds the watch before it
+// reads the directory.
+//
+// A directory can only be opened by a path that may lead to another one by
+// now, and back again a moment later. So an entry is only ever looked up in a
+// directory whose watch shows that it is the one that is meant. If it is not,
+// some directory above was renamed; it is marked as stale, and the event of that
+// rename, which is yet to come, has it walked again.
 //
 // # Cost
 //
@@ -210,9 +216,7 @@ func (w *Watcher) session(ctx context.Context, walked func()) error {
 		return err
 	}
 	defer s.close()
-	if err := s.explore(s.top); err != nil {
-		return err
-	}
+	s.explore(s.top)
 	s.report()
 	walked()
 	return s.run(ctx)

@@ -50,7 +50,7 @@ func (r *Root) Open(path string, flags int) (int, error) {
 		if cut <= 0 {
 			break // one segment this long: the kernel says ENAMETOOLONG
 		}
-		next, err := r.open(at, path[:cut], unix.O_PATH|unix.O_DIRECTORY)
+		next, err := r.OpenAt(at, path[:cut], unix.O_PATH|unix.O_DIRECTORY)
 		if own {
 			unix.Close(at)
 		}
@@ -59,14 +59,16 @@ func (r *Root) Open(path string, flags int) (int, error) {
 		}
 		at, own, path = next, true, path[cut+1:]
 	}
-	fd, err := r.open(at, path, flags)
+	fd, err := r.OpenAt(at, path, flags)
 	if own {
 		unix.Close(at)
 	}
 	return fd, err
 }
 
-func (r *Root) open(at int, path string, flags int) (int, error) {
+// OpenAt is Open relative to another directory of the root's file system, for
+// paths that the kernel takes as a whole.
+func (r *Root) OpenAt(at int, path string, flags int) (int, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_CLOEXEC
 	if path == "" {
 		return openat(at, ".", flags)
