@@ -94,14 +94,14 @@ func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (r result, g
 	} else {
 		u.IfMatch = item.Remote.ETag
 	}
-	obj, err := e.put(ctx, u)
+	now.Key = item.Key
+	obj, err := e.put(ctx, u, now)
 	if err != nil {
 		return result{}, false, err
 	}
 	e.metrics.Uploads(metrics.OK)
 	e.metrics.UploadBytes(u.Size)
 	// The base says what was published; the file is ahead of it, and so dirty.
-	now.Key = item.Key
 	const reason = "grows all the time: published up to a minute late"
 	return result{outcome: dirty.Advanced, reason: reason, put: agreed(now, obj.ETag)}, true, nil
 }

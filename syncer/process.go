@@ -30,6 +30,11 @@ type result struct {
 	forget  bool        // neither side has it any more
 }
 
+// settles reports whether it is known what the bucket has.
+func (r result) settles() bool {
+	return r.put != nil || r.forget || r.outcome == dirty.Settled
+}
+
 // unsyncableError: this path cannot be synced, whatever the store or the
 // volume do; the others are not held up.
 type unsyncableError struct{ reason string }
@@ -61,6 +66,7 @@ func (e *Engine) work(ctx context.Context) {
 // process looks at one path, and ends the look once the base has it.
 func (e *Engine) process(ctx context.Context, w dirty.Work) {
 	r, err := e.look(ctx, w)
+	settled := err == nil && r.settles()
 	if err != nil {
 		r = e.judgeError(ctx, w, err)
 	}
@@ -69,6 +75,9 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 			e.log.Error("could not record what was synced", "path", w.Key, "error", err)
 			e.dirty.Done(w.Key, dirty.Retry, err.Error())
 			return
+		}
+		if settled {
+			e.base.Settled(w.Key)
 		}
 		e.dirty.Done(w.Key, r.outcome, r.reason)
 		if r.outcome == dirty.Hold {
@@ -158,30 +167,37 @@ func (e *Engine) look(ctx context.Context, w dirty.Work) (result, error) {
 	if !e.filter.Match(w.Key) {
 		return result{}, nil
 	}
-	item, err := e.item(w.Key)
-	if err != nil {
-		return result{}, err
-	}
-	switch {
-	case w.Remote != nil:
-		item.Remote = w.Remote.Object
-	case item.Base != nil:
-		// Nobody said otherwise, so the object is what it was; the condition
-		// of the write finds out if it is not.
-		item.Remote = &entry.Remote{Key: w.Key, ETag: item.Base.ETag}
-	}
+	known := w.Remote
 	for range replans {
+		own, err := e.recall(ctx, w.Key)
+		if err != nil {
+			return result{}, err
+		}
+		item, err := e.item(w.Key, own.landed)
+		switch {
+		case err != nil:
+			return result{}, err
+		case own.asked:
+			item.Remote = own.remote
+		case known != nil:
+			item.Remote = known.Object
+		case item.Base != nil:
+			// Nobody said otherwise, so the object is what it was; the condition
+			// of the write finds out if it is not.
+			item.Remote = &entry.Remote{Key: w.Key, ETag: item.Base.ETag}
+		}
+		if own.underWay && item.Local == nil && item.Remote == nil {
+			return result{outcome: dirty.Retry, reason: "deleted while its upload may still be under way"}, nil
+		}
 		r, err := e.apply(ctx, w, item)
 		if !errors.Is(err, store.ErrPrecondition) && !errors.Is(err, store.ErrNotFound) {
 			if err == nil {
 				e.storeAnswered()
 			}
-			return r, err
+			return own.remember(r), err
 		}
-		if item, err = e.item(w.Key); err != nil {
-			return result{}, err
-		}
-		if item.Remote, err = e.stat(ctx, w.Key); err != nil {
+		known = &dirty.Remote{}
+		if known.Object, err = e.stat(ctx, w.Key); err != nil {
 			return result{}, err
 		}
 	}
@@ -197,12 +213,15 @@ func (e *Engine) storeAnswered() {
 	}
 }
 
-// item reads what the volume and the base say of key.
-func (e *Engine) item(key string) (plan.Item, error) {
-	item := plan.Item{Key: key}
-	var err error
-	if item.Base, err = e.base.Get(key); err != nil {
-		return item, err
+// item reads what the volume and the base say of key. An upload of our own
+// that was found to have landed is the base, though not yet written down.
+func (e *Engine) item(key string, landed *entry.Base) (plan.Item, error) {
+	item := plan.Item{Key: key, Base: landed}
+	if landed == nil {
+		var err error
+		if item.Base, err = e.base.Get(key); err != nil {
+			return item, err
+		}
 	}
 	l, marked, ok, err := e.tree.Lookup(entry.Path(key))
 	switch {

@@ -120,6 +120,9 @@ func (m *meeting) getInStep(ctx context.Context) error {
 			m.log.Warn("could not announce this writer; will try again", "error", err)
 		}
 	}
+	if err := m.recallAll(ctx); err != nil {
+		return err
+	}
 	if err := m.listedPass(ctx, never); err != nil {
 		return err
 	}

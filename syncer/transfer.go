@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
+	"github.com/minio-sidecar/minio-sidecar/syncer/base"
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
@@ -56,7 +57,7 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 		u.Body, u.Size = f, item.Local.Size
 		u.Commit = func() error { return unchanged(f, item) }
 	}
-	obj, err := e.put(ctx, u)
+	obj, err := e.put(ctx, u, *item.Local)
 	switch {
 	case errors.Is(err, store.ErrPrecondition), errors.Is(err, ErrTorn):
 		e.metrics.Uploads(metrics.Changed)
@@ -73,8 +74,31 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
 }
 
-// put uploads, looking first where the store ignores conditions.
-func (e *Engine) put(ctx context.Context, u store.Upload) (store.Object, error) {
+// put uploads the state l, and writes down beforehand that it is about to.
+func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.Object, error) {
+	var intent base.Intent
+	check := u.Commit
+	u.Commit = func() (err error) {
+		if intent, err = e.base.Begin(*agreed(l, "")); err != nil {
+			return err
+		}
+		if check != nil {
+			err = check()
+		}
+		if err != nil {
+			e.base.Undone(intent)
+		}
+		return err
+	}
+	obj, err := e.send(ctx, u)
+	if errors.Is(err, store.ErrPrecondition) {
+		e.base.Undone(intent)
+	}
+	return obj, err
+}
+
+// send uploads, looking first where the store ignores conditions.
+func (e *Engine) send(ctx context.Context, u store.Upload) (store.Object, error) {
 	e.mu.Lock()
 	lookFirst := e.lookFirst
 	e.mu.Unlock()

@@ -72,7 +72,7 @@ func (e *Engine) remoteIdentity(ctx context.Context, claim bool) (string, error)
 			return "", nil
 		}
 		id := rand.Text()
-		_, err = e.put(ctx, store.Upload{
+		_, err = e.send(ctx, store.Upload{
 			Key: key, Body: strings.NewReader(id), Size: int64(len(id)),
 			Condition: store.Condition{IfAbsent: true},
 		})

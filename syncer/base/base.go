@@ -46,6 +46,9 @@ type DB struct {
 	db    *bolt.DB
 	lock  *os.File
 	count atomic.Int64
+	// intents are kept apart: they come before every upload, so they are not
+	// to wait for the disk.
+	intents *intents
 	// PutAside is where a damaged predecessor was moved to; empty if none was.
 	PutAside string
 
@@ -75,7 +78,9 @@ func open(dir string, wait time.Duration) (*DB, error) {
 		return nil, fmt.Errorf("open base %s: %w", file, err)
 	}
 	d := &DB{lock: held, changes: make(chan change, maxBatch)}
-	err = d.load(file)
+	if d.intents, err = loadIntents(dir); err == nil {
+		err = d.load(file)
+	}
 	if damaged(err) {
 		d.PutAside = file + ".damaged"
 		if err = os.Rename(file, d.PutAside); err == nil {
@@ -164,7 +169,7 @@ func (d *DB) Close() error {
 	close(d.changes)
 	d.mu.Unlock()
 	d.done.Wait()
-	return errors.Join(d.db.Close(), d.lock.Close())
+	return errors.Join(d.db.Close(), d.intents.close(), d.lock.Close())
 }
 
 // Len is the number of entries.
@@ -331,8 +336,8 @@ func (d *DB) SetMeta(name, value string) error {
 	})
 }
 
-// Reset forgets everything: the next plan has an empty base. No change may be
-// under way.
+// Reset forgets everything: the next plan has an empty base. No change or
+// upload may be under way.
 func (d *DB) Reset() error {
 	err := d.db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{entriesBucket, metaBucket} {
@@ -345,6 +350,9 @@ func (d *DB) Reset() error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = d.intents.reset()
+	}
 	if err != nil {
 		return fmt.Errorf("reset base: %w", err)
 	}
