@@ -37,15 +37,6 @@ func startChild(out io.Writer, binary string, args ...string) (*child, error) {
 	return c, <-started
 }
 
-func (c *child) ended() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // kill ends it as a power cut would.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended

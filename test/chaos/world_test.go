@@ -212,7 +212,7 @@ func (w *world) demand(what string, list []record.Violation, volume string) {
 
 // keep puts what is there aside, for a look after the test.
 func (w *world) keep() string {
-	dir, err := os.MkdirTemp("", fmt.Sprintf("chaos-%d-", w.seed)) //nolint:usetesting // it outlives the test
+	dir, err := os.MkdirTemp("", fmt.Sprintf("chaos-%d-", w.seed))
 	if err != nil {
 		return err.Error()
 	}
