@@ -150,7 +150,7 @@ func FuzzIntents(f *testing.F) {
 // what is open.
 func TestIntentsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "intents-") //nolint:usetesting // rapid's T has none
+		dir, err := os.MkdirTemp("", "intents-")
 		if err != nil {
 			t.Fatal(err)
 		}
