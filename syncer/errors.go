@@ -23,9 +23,12 @@ type UnsyncedError struct {
 
 func (e *UnsyncedError) Error() string {
 	var b strings.Builder
-	if e.Count == 1 {
+	switch e.Count {
+	case 0:
+		b.WriteString("the last flush did not end, so it is not known whether everything is in the bucket")
+	case 1:
 		b.WriteString("1 change is not in the bucket")
-	} else {
+	default:
 		fmt.Fprintf(&b, "%d changes are not in the bucket", e.Count)
 	}
 	for i, p := range e.Paths {
