@@ -310,6 +310,11 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		}
 	}
 	if op == plan.Forget {
+		// A listing may be older than our own upload: an object that is not
+		// remembered would come back as somebody else's.
+		if err := e.sureOfAbsence(ctx, item.Key); err != nil {
+			return result{}, err
+		}
 		e.state.unsync(item.Key, "")
 		return result{forget: true}, nil
 	}

@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,6 +60,64 @@ func (s *slowUploads) List(ctx context.Context, prefix string) iter.Seq2[store.O
 		}
 		s.list()
 	}
+}
+
+// staleListing is a listing that was made before, and arrives when let go.
+type staleListing struct {
+	store.Store
+	made, letGo chan struct{}
+	make        func()
+}
+
+func (s *staleListing) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	if strings.Contains(prefix, contract.Reserved) {
+		return s.Store.List(ctx, prefix)
+	}
+	return func(yield func(store.Object, error) bool) {
+		var page []store.Object
+		for object, err := range s.Store.List(ctx, prefix) {
+			if err != nil {
+				yield(object, err)
+				return
+			}
+			page = append(page, object)
+		}
+		s.make()
+		select {
+		case <-s.letGo:
+		case <-ctx.Done():
+			yield(store.Object{}, context.Cause(ctx))
+			return
+		}
+		for _, object := range page {
+			if !yield(object, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestForgottenByStaleListing: a file is uploaded and deleted while a listing
+// travels that knows of neither. The object must not be taken for gone.
+func TestForgottenByStaleListing(t *testing.T) {
+	a := newRig(t, testenv.MinIO(t)).node(t)
+	a.restore()
+	s := &staleListing{made: make(chan struct{}), letGo: make(chan struct{})}
+	s.make = sync.OnceFunc(func() { close(s.made) })
+	a.wrap = func(real store.Store) store.Store { s.Store = real; return s }
+	a.startOnly()
+	<-s.made
+	a.write("other", "stays")
+	a.write("f", "short-lived")
+	a.await("uploaded", func() bool { return a.engine.Status().Synced == 2 })
+	a.remove("f")
+	close(s.letGo)
+	a.flush()
+	if keys := a.rig.keys(t, "app/"); !slices.Equal(keys, []string{"other"}) {
+		t.Errorf("the bucket has %q", keys)
+	}
+	a.mustStop()
+	a.verify()
 }
 
 // TestStaleListing: an upload is under way while the bucket is listed, so the
