@@ -34,6 +34,9 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 			return r, err
 		}
 	}
+	if err := e.hasRoom(item.Key); err != nil {
+		return result{}, err
+	}
 	u := store.Upload{
 		Key:      e.cfg.Prefix + item.Key,
 		Metadata: attrs.Encode(item.Local.Kind, item.Local.Attrs),
@@ -72,6 +75,21 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	e.growing.forget(item.Key)
 	e.state.unsync(item.Key, "")
 	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
+}
+
+// hasRoom refuses a file while the bucket has a folder's own object of that
+// name, and the reverse. Most stores have room for both, but a volume has not:
+// after a crash a restore would have to choose. The other is about to go.
+func (e *Engine) hasRoom(key string) error {
+	other := key + "/"
+	if entry.IsDir(key) {
+		other = entry.Path(key)
+	}
+	b, err := e.base.Get(other)
+	if err == nil && b != nil {
+		err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
+	}
+	return err
 }
 
 // put uploads the state l, and writes down beforehand that it is about to.
