@@ -191,21 +191,23 @@ func TestRequire(t *testing.T) {
 	}
 }
 
-// TestCommandsTakeAllSettings: each setting has its place, and sync has all.
+// TestCommandsTakeAllSettings: each setting has its place, in restore or sync.
 func TestCommandsTakeAllSettings(t *testing.T) {
 	p := &program{settings: defaultSettings()}
+	taken := map[string]bool{}
 	for _, cmd := range p.commands().Commands() {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if f.Usage == "" {
 				t.Errorf("%s --%s: no usage", cmd.Name(), f.Name)
 			}
 		})
-		if cmd.Name() == "sync" {
-			for _, flag := range contract.Flags() {
-				if cmd.Flags().Lookup(flag) == nil {
-					t.Errorf("sync has no --%s", flag)
-				}
-			}
+		if cmd.Name() == "sync" || cmd.Name() == "restore" {
+			cmd.Flags().VisitAll(func(f *pflag.Flag) { taken[f.Name] = true })
+		}
+	}
+	for _, flag := range contract.Flags() {
+		if !taken[flag] {
+			t.Errorf("neither restore nor sync has --%s", flag)
 		}
 	}
 }
