@@ -279,14 +279,23 @@ func (p *probe) clean(ctx context.Context) error {
 			failed = err
 		}
 	}
-	versions := p.s.client.ListObjectsIter(ctx, p.s.bucket, minio.ListObjectsOptions{
-		Prefix: p.folder, Recursive: true, WithVersions: true,
-	})
-	for v := range versions {
-		if v.Err != nil {
-			break // a store without versions has nothing left
+	// What a file has hidden comes to light when the last of its versions is
+	// gone, hence the rounds.
+	for range 3 {
+		found := false
+		versions := p.s.client.ListObjectsIter(ctx, p.s.bucket, minio.ListObjectsOptions{
+			Prefix: p.folder, Recursive: true, WithVersions: true,
+		})
+		for v := range versions {
+			if v.Err != nil {
+				return failed // a store without versions has nothing left
+			}
+			found = true
+			_ = p.s.client.RemoveObject(ctx, p.s.bucket, v.Key, minio.RemoveObjectOptions{VersionID: v.VersionID})
 		}
-		_ = p.s.client.RemoveObject(ctx, p.s.bucket, v.Key, minio.RemoveObjectOptions{VersionID: v.VersionID})
+		if !found {
+			break
+		}
 	}
 	return failed
 }
