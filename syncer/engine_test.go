@@ -28,6 +28,7 @@ func TestEngine(t *testing.T) {
 		"a conflict keeps both":                       conflictKeepsBoth,
 		"restart continues from the base":             restartContinues,
 		"a lost base adopts":                          lostBaseAdopts,
+		"a lost base and other attributes":            lostBaseAttributes,
 		"an emptied volume does not empty the bucket": emptiedVolume,
 		"a replaced volume does not empty the bucket": replacedVolume,
 		"a flush at once waits for the first listing": flushAtOnce,

@@ -279,8 +279,7 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 		return result{}, err
 	}
 	if equal {
-		e.state.unsync(item.Key, "")
-		return result{put: agreed(*item.Local, obj.ETag)}, nil
+		return e.adopt(ctx, item, obj, a)
 	}
 
 	e.metrics.Conflicts()
@@ -299,10 +298,33 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 		return result{}, err
 	}
 	e.dirty.TouchFor(aside, item.Key)
-	e.dirty.TouchFor(item.Key, item.Key)
-	// As if the volume had been at the object's state and was changed then:
-	// what is left is an ordinary upload.
-	return result{put: &entry.Base{Key: item.Key, Local: entry.Fingerprint{Kind: entry.File}, ETag: obj.ETag}}, nil
+	return e.ahead(item.Key, obj), nil
+}
+
+// ahead is the result where the volume's state is to replace the object: as if
+// the volume had been at the object's and was changed then. What is left is an
+// ordinary upload.
+func (e *Engine) ahead(key string, obj store.Object) result {
+	e.dirty.TouchFor(key, key)
+	return result{put: &entry.Base{Key: key, Local: entry.Fingerprint{Kind: entry.File}, ETag: obj.ETag}}
+}
+
+// adopt agrees on a content that both sides have. If the object tells other
+// attributes than the volume, the later change counts, and the volume's where
+// the times do not say which that is.
+func (e *Engine) adopt(ctx context.Context, item plan.Item, obj store.Object, a entry.Attrs) (result, error) {
+	e.state.unsync(item.Key, "")
+	l := item.Local.Attrs
+	const perms = 0o777 // the others are not everybody's to set
+	times := obj.Metadata["mtime"] != "" && l.MTime != a.MTime
+	modes := obj.Metadata["mode"] != "" && (l.Perm^a.Perm)&perms != 0
+	switch {
+	case !times && !modes:
+		return result{put: agreed(*item.Local, obj.ETag)}, nil
+	case e.readOnly(), times && l.MTime.Before(a.MTime):
+		return e.download(ctx, item)
+	}
+	return e.ahead(item.Key, obj), nil
 }
 
 // equal compares contents, cheaply where the ETag is an MD5.
