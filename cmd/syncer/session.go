@@ -72,7 +72,7 @@ func (p *program) openSession(baseDir string) (_ *session, err error) {
 func (p *program) openStore() (*s3.Store, error) {
 	s := p.settings
 	cfg := s3.Config{
-		Endpoint: s.endpoint, Region: s.region, Bucket: s.bucket, CredentialsDir: s.credentialsDir, Concurrency: s.concurrency,
+		Endpoint: s.endpoint, Region: s.region, Bucket: s.bucket, Prefix: s.prefix, CredentialsDir: s.credentialsDir, Concurrency: s.concurrency,
 		App: "minio-sidecar", Version: version.Get().Version,
 	}
 	if cfg.CredentialsDir == "" {

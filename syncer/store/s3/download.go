@@ -7,7 +7,6 @@ import (
 	"hash"
 	"io"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -89,7 +88,6 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 	if d.partLength > 0 {
 		length = d.partLength
 	}
-	dst = &oneAtATime{dst: dst}
 	pieces := make([]piece, (size+length-1)/length)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(partWorkers)
@@ -133,20 +131,6 @@ func (s *Store) digest(ctx context.Context, info minio.ObjectInfo) (digest, erro
 	// Otherwise the store does not say, or the parts differ in length: then
 	// nothing can be checked but the size.
 	return d, nil
-}
-
-// oneAtATime keeps the pieces of one file from meeting in the kernel, which lets
-// one of them write to a file at a time and the others burn the processor until
-// then.
-type oneAtATime struct {
-	mu  sync.Mutex
-	dst io.WriterAt
-}
-
-func (o *oneAtATime) WriteAt(b []byte, offset int64) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.dst.WriteAt(b, offset)
 }
 
 // fetch copies r to dst and into h. It gives up after several tries of which

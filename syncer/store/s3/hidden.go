@@ -164,10 +164,11 @@ func (s *Store) checkListed(ctx context.Context, key string, d *doubt) error {
 	return d.err
 }
 
-// checkNotHidden tells an empty listing of prefix from a hidden one.
+// checkNotHidden tells an empty listing of the caller's prefix from a hidden
+// one. Of a folder below it the caller's own listing has told already.
 func (s *Store) checkNotHidden(ctx context.Context, prefix string) error {
 	name, isFolder := strings.CutSuffix(prefix, "/")
-	if !isFolder || name == "" {
+	if prefix != s.prefix || !isFolder || name == "" {
 		return nil
 	}
 	found, err := s.isOrWas(ctx, name)

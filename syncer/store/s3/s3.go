@@ -48,8 +48,8 @@ type Config struct {
 	// Region is the region to sign for; us-east-1 if empty.
 	Region string
 	Bucket string
-	// Prefix is what the caller gives to [Store.List]: an upload that such a
-	// listing would not show is refused.
+	// Prefix is what the caller gives to [Store.List]. An upload that such a
+	// listing would not show is refused, and an empty listing of it is checked.
 	Prefix string
 
 	// CredentialsDir holds the files access-key, secret-key and, optionally,

@@ -34,7 +34,8 @@ func newTransport(cfg Config) *http.Transport {
 			}
 			return &watchedConn{Conn: conn, patience: cfg.StallTimeout}, nil
 		},
-		MaxIdleConnsPerHost: cfg.Concurrency,
+		// One for each call, and one for each piece of a large object.
+		MaxIdleConnsPerHost: 2 * cfg.Concurrency,
 		// Shorter than the patience with a silent connection, which would
 		// otherwise end idle ones in the middle of being used again.
 		IdleConnTimeout:     cfg.StallTimeout / 2,
