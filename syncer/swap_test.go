@@ -12,8 +12,8 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
-// neverBoth fails the test when a file is uploaded while there is a folder of
-// that name, or the reverse.
+// neverBoth fails the test when a file is uploaded while there is something of
+// a folder of that name, or a folder's own object while there is the file.
 type neverBoth struct {
 	store.Store
 	t *testing.T
@@ -21,12 +21,14 @@ type neverBoth struct {
 
 func (s *neverBoth) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
 	if !strings.Contains(u.Key, contract.Reserved) {
-		other, isDir := strings.CutSuffix(u.Key, "/")
-		if !isDir {
-			other += "/"
-		}
-		if _, err := s.Stat(ctx, other); !errors.Is(err, store.ErrNotFound) {
-			s.t.Errorf("%q is uploaded beside %q: %v", u.Key, other, err)
+		if other, isDir := strings.CutSuffix(u.Key, "/"); isDir {
+			if _, err := s.Stat(ctx, other); !errors.Is(err, store.ErrNotFound) {
+				s.t.Errorf("%q is uploaded beside %q: %v", u.Key, other, err)
+			}
+		} else {
+			for obj, err := range s.List(ctx, u.Key+"/") {
+				s.t.Errorf("%q is uploaded beside %q: %v", u.Key, obj.Key, err)
+			}
 		}
 	}
 	return s.Store.Upload(ctx, u)

@@ -77,19 +77,30 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
 }
 
-// hasRoom refuses a file while the bucket has a folder's own object of that
-// name, and the reverse. Most stores have room for both, but a volume has not:
-// after a crash a restore would have to choose. The other is about to go.
+// hasRoom refuses a file as long as the bucket has something of the folder
+// that had its name, and a folder's own object as long as it has the file. A
+// store may have room for both, but a volume has not: after a crash a restore
+// would have to choose. Worse, MinIO then lists the file alone, and what was
+// in the folder appears again when the file is deleted, however much later.
+// Where deletions are not applied there is nothing to wait for.
 func (e *Engine) hasRoom(key string) error {
-	other := key + "/"
+	if !e.cfg.Delete {
+		return nil
+	}
 	if entry.IsDir(key) {
-		other = entry.Path(key)
+		b, err := e.base.Get(entry.Path(key))
+		if err == nil && b != nil {
+			err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
+		}
+		return err
 	}
-	b, err := e.base.Get(other)
-	if err == nil && b != nil {
-		err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
+	for _, err := range e.base.Range(key + "/") {
+		if err == nil {
+			err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
+		}
+		return err
 	}
-	return err
+	return nil
 }
 
 // put uploads the state l, and writes down beforehand that it is about to.
