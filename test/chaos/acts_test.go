@@ -179,7 +179,7 @@ func (w *world) shutdown(tr *troubles) {
 	case <-time.After(patience):
 		w.fatal("sync does not end")
 	}
-	if w.rng.IntN(2) == 0 {
+	if w.rng.IntN(2) == 0 && !w.node.running() {
 		w.restore("again, with volume and state kept")
 	}
 	w.node.start()
@@ -217,8 +217,18 @@ func (w *world) killAndRestart(tr *troubles) {
 }
 
 // loseState is the loss of what the syncer remembers, and of that alone.
+//
+// A swap of a file and a folder that is not in the bucket yet would then be a
+// conflict of two kinds, of which one side stays where it is, and is reported.
 func (w *world) loseState(tr *troubles) {
 	w.t.Helper()
+	w.mu.Lock()
+	swapped := w.record.Swapped()
+	w.mu.Unlock()
+	if swapped {
+		tr.stop()
+		w.settle()
+	}
 	w.node.kill()
 	tr.stop()
 	w.isolate()

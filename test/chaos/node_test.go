@@ -109,6 +109,12 @@ func (n *node) drop(c *child) {
 	}
 }
 
+func (n *node) running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sync != nil
+}
+
 // kill ends the syncer without warning.
 func (n *node) kill() {
 	if c := n.take(); c != nil {

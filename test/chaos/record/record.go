@@ -91,6 +91,17 @@ func (r *Record) Acknowledged() bool {
 	return true
 }
 
+// Swapped reports whether a file or link became a folder, or the reverse, and
+// that is not acknowledged.
+func (r *Record) Swapped() bool {
+	for path := range r.paths {
+		if es := r.since(path); has(es, Dir) && (has(es, File) || has(es, Link)) {
+			return true
+		}
+	}
+	return false
+}
+
 // State is what path is now.
 func (r *Record) State(path string) State {
 	if es := r.paths[path]; len(es) > 0 {

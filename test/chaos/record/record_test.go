@@ -162,6 +162,16 @@ func TestBecame(t *testing.T) {
 	}
 }
 
+func TestSwapped(t *testing.T) {
+	p := begin(t).was("a", s(1), gone, plain)
+	if !p.Swapped() {
+		t.Error("a swap is not noticed")
+	}
+	if p.ack(); p.Swapped() {
+		t.Error("an acknowledged swap is none any more")
+	}
+}
+
 func TestOriginal(t *testing.T) {
 	for path, want := range map[string]string{
 		"a/b.conflict-vm-4083e4a1-20261123T210903.567Z.txt": "a/b.txt",
