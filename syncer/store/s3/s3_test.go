@@ -99,6 +99,7 @@ func unfinished(t testing.TB, srv *testenv.Server, bucket string) int {
 func putOptions() minio.PutObjectOptions { return minio.PutObjectOptions{} }
 
 func TestMinIO(t *testing.T) {
+	t.Parallel()
 	srv := testenv.MinIO(t)
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
@@ -111,6 +112,7 @@ func TestMinIO(t *testing.T) {
 }
 
 func TestVersitygw(t *testing.T) {
+	t.Parallel()
 	srv := testenv.Versitygw(t)
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
@@ -166,6 +168,7 @@ func controlNames() []string {
 }
 
 func TestRclone(t *testing.T) {
+	t.Parallel()
 	srv := testenv.RcloneS3(t)
 	storetest.Run(t, func(t testing.TB) *storetest.Subject {
 		return subject(t, srv, storetest.Subject{
