@@ -110,6 +110,10 @@ func (d *DB) load(file string) (err error) {
 		Timeout: lockPoll, // nobody else can have it: we hold the directory
 		// The list of free pages is made at open of what is not in use: that
 		// saves a page write a commit, and a damaged list cannot exist.
+		// The base has to outlive the process, not the machine: after a reboot
+		// the volume counts as another one, and its base is begun anew. Waiting
+		// for the disk would cost each upload, and wear out memory cards.
+		NoSync: true,
 		NoFreelistSync: true,
 		FreelistType:   bolt.FreelistMapType,
 	})
@@ -233,7 +237,7 @@ func (d *DB) Range(prefix string) iter.Seq2[entry.Base, error] {
 	}
 }
 
-// Put records e. done is called once it is on disk, or could not be written,
+// Put records e. done is called once it is written, or could not be,
 // usually from another goroutine and together with many others: changes that
 // arrive while one commit is being written share the next. done must not make
 // a change itself.
@@ -329,7 +333,7 @@ func (d *DB) Meta(name string) (string, error) {
 	return value, err
 }
 
-// SetMeta keeps value under name; it is on disk when SetMeta returns.
+// SetMeta keeps value under name; it is written when SetMeta returns.
 func (d *DB) SetMeta(name, value string) error {
 	return d.db.Update(func(tx *bolt.Tx) error {
 		return tx.Bucket(metaBucket).Put([]byte(name), []byte(value))
