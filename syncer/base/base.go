@@ -113,7 +113,7 @@ func (d *DB) load(file string) (err error) {
 		// The base has to outlive the process, not the machine: after a reboot
 		// the volume counts as another one, and its base is begun anew. Waiting
 		// for the disk would cost each upload, and wear out memory cards.
-		NoSync: true,
+		NoSync:         true,
 		NoFreelistSync: true,
 		FreelistType:   bolt.FreelistMapType,
 	})
