@@ -80,6 +80,7 @@ func (e *Engine) listRemote(ctx context.Context, dir string) iter.Seq2[entry.Rem
 				yield(entry.Remote{}, err)
 				return
 			}
+			e.odometer.moved.Add(1)
 			r := e.remote(obj)
 			if r.Key == "" || reserved(r.Key) { // the prefix's own folder object, or ours
 				continue

@@ -31,6 +31,12 @@ func (e *StalledError) Unwrap() error { return store.ErrUnreachable }
 // from one that hangs.
 type odometer struct{ moved atomic.Int64 }
 
+// Write implements [io.Writer]: it counts.
+func (o *odometer) Write(b []byte) (int, error) {
+	o.moved.Add(int64(len(b)))
+	return len(b), nil
+}
+
 // through counts what is written to dst.
 func (o *odometer) through(dst io.WriterAt) io.WriterAt { return &metered{dst, o} }
 

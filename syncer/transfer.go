@@ -359,7 +359,7 @@ func (e *Engine) equal(ctx context.Context, item plan.Item, kind entry.Kind, obj
 	}
 	defer f.Close()
 	sum := md5.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, obj.Size)); err != nil {
+	if _, err := io.Copy(io.MultiWriter(sum, &e.odometer), io.NewSectionReader(f, 0, obj.Size)); err != nil {
 		return false, fmt.Errorf("read %s: %w", item.Key, err)
 	}
 	if hex.EncodeToString(sum.Sum(nil)) == obj.ETag {
@@ -377,7 +377,7 @@ func (e *Engine) sameBytes(ctx context.Context, f *tree.File, obj store.Object) 
 		return false, err
 	}
 	defer tmp.Discard()
-	if _, err := e.store.Download(ctx, obj.Key, obj.ETag, obj.Size, tmp); err != nil {
+	if _, err := e.store.Download(ctx, obj.Key, obj.ETag, obj.Size, e.odometer.through(tmp)); err != nil {
 		return false, err
 	}
 	const block = 256 << 10

@@ -22,7 +22,9 @@ func (p *program) restoreCommand() *cobra.Command {
 			"cannot be reached, and goes on where it was after an interruption. The bucket is not changed.",
 		func(ctx context.Context) error { return p.operate(ctx, "", p.restore) })
 	cmd.Annotations = map[string]string{containerMark: "restore"}
-	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{contract.FlagCreateBucket, contract.FlagReportAfter}, logFlags)
+	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{
+		contract.FlagCreateBucket, contract.FlagRestoreTimeout, contract.FlagReportAfter,
+	}, logFlags)
 	return cmd
 }
 

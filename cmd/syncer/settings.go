@@ -15,6 +15,7 @@ type settings struct {
 	mode                             string
 	delete, createBucket             bool
 	include, exclude                 []string
+	restoreTimeout                   time.Duration // 0: none
 	flushTimeout, shutdownQuiet      time.Duration
 	reportAfter                      time.Duration
 	scanInterval                     time.Duration
@@ -85,6 +86,8 @@ func (s *settings) value(name string) pflag.Value {
 		return &listValue{value: value[[]string]{patternsKind(), name, &s.exclude}}
 	case contract.FlagCreateBucket:
 		return &value[bool]{boolKind(), name, &s.createBucket}
+	case contract.FlagRestoreTimeout:
+		return &value[time.Duration]{durationKind(0), name, &s.restoreTimeout}
 	case contract.FlagFlushTimeout:
 		return &value[time.Duration]{durationKind(0), name, &s.flushTimeout}
 	case contract.FlagShutdownQuiet:
@@ -119,6 +122,7 @@ func usageOf(name string) string {
 		contract.FlagInclude:        "comma-separated globs of what takes part (default: everything)",
 		contract.FlagExclude:        "comma-separated globs of what does not; wins over --include",
 		contract.FlagCreateBucket:   "create the bucket if it is missing",
+		contract.FlagRestoreTimeout: "give up after so long without progress; 0: never",
 		contract.FlagFlushTimeout:   "time for the last flush, after SIGTERM",
 		contract.FlagShutdownQuiet:  "end the last flush only after nothing has changed for so long",
 		contract.FlagReportAfter:    "end once with code 5 when the store has not answered for so long, and wait when started again; 0: always wait",

@@ -71,6 +71,7 @@ func cases() map[string]struct {
 		contract.FlagCreateBucket:   truth,
 		contract.FlagInclude:        globs,
 		contract.FlagExclude:        globs,
+		contract.FlagRestoreTimeout: duration,
 		contract.FlagFlushTimeout:   duration,
 		contract.FlagShutdownQuiet:  duration,
 		contract.FlagReportAfter:    duration,
@@ -92,7 +93,7 @@ func field(s settings, flag string) any {
 		contract.FlagRegion: s.region, contract.FlagPath: s.path, contract.FlagStateDir: s.stateDir,
 		contract.FlagCredentialsDir: s.credentialsDir, contract.FlagMode: s.mode, contract.FlagDelete: s.delete,
 		contract.FlagInclude: s.include, contract.FlagExclude: s.exclude, contract.FlagCreateBucket: s.createBucket,
-		contract.FlagFlushTimeout: s.flushTimeout, contract.FlagShutdownQuiet: s.shutdownQuiet,
+		contract.FlagRestoreTimeout: s.restoreTimeout, contract.FlagFlushTimeout: s.flushTimeout, contract.FlagShutdownQuiet: s.shutdownQuiet,
 		contract.FlagReportAfter: s.reportAfter, contract.FlagScanInterval: s.scanInterval, contract.FlagMetricsAddress: s.metricsAddress,
 		contract.FlagConcurrency: s.concurrency, contract.FlagLogLevel: s.logLevel, contract.FlagLogFormat: s.logFormat,
 	}[flag]

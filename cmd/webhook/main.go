@@ -32,8 +32,9 @@
 // Defaults for annotations that a pod does not set, checked like annotations:
 // --default-KEY VALUE, for KEY in image (required), endpoint, region, secret,
 // prefix, path, mode, delete, include, exclude, size-limit, medium,
-// create-bucket, flush-timeout, scan-interval, cpu-request, cpu-limit,
-// memory-request, memory-limit, native-sidecar, image-pull-policy, log-level.
+// create-bucket, restore-timeout, flush-timeout, scan-interval, cpu-request,
+// cpu-limit, memory-request, memory-limit, native-sidecar, image-pull-policy,
+// log-level.
 //
 // # What it needs in the cluster
 //

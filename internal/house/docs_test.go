@@ -90,20 +90,21 @@ func sameSet(t *testing.T, name string, got, want []string) {
 
 func TestAnnotationsAreDocumented(t *testing.T) {
 	defaults := map[string]string{
-		contract.Inject:        "true",
-		contract.Path:          contract.DefaultPath,
-		contract.Region:        contract.DefaultRegion,
-		contract.Secret:        contract.DefaultSecret,
-		contract.Mode:          contract.DefaultMode,
-		contract.Delete:        strconv.FormatBool(contract.DefaultDelete),
-		contract.CreateBucket:  "false",
-		contract.FlushTimeout:  duration(contract.DefaultFlushTimeout.Seconds()),
-		contract.ScanInterval:  duration(contract.DefaultScanInterval.Seconds()),
-		contract.CPURequest:    contract.DefaultCPURequest,
-		contract.MemoryRequest: contract.DefaultMemoryRequest,
-		contract.MemoryLimit:   contract.DefaultMemoryLimit,
-		contract.LogLevel:      contract.DefaultLogLevel,
-		contract.NativeSidecar: contract.DefaultNativeSidecar,
+		contract.Inject:         "true",
+		contract.Path:           contract.DefaultPath,
+		contract.Region:         contract.DefaultRegion,
+		contract.Secret:         contract.DefaultSecret,
+		contract.Mode:           contract.DefaultMode,
+		contract.Delete:         strconv.FormatBool(contract.DefaultDelete),
+		contract.CreateBucket:   "false",
+		contract.RestoreTimeout: "0",
+		contract.FlushTimeout:   duration(contract.DefaultFlushTimeout.Seconds()),
+		contract.ScanInterval:   duration(contract.DefaultScanInterval.Seconds()),
+		contract.CPURequest:     contract.DefaultCPURequest,
+		contract.MemoryRequest:  contract.DefaultMemoryRequest,
+		contract.MemoryLimit:    contract.DefaultMemoryLimit,
+		contract.LogLevel:       contract.DefaultLogLevel,
+		contract.NativeSidecar:  contract.DefaultNativeSidecar,
 	}
 	for _, name := range []string{"README.md", "docs/annotations.md"} {
 		t.Run(name, func(t *testing.T) {

@@ -24,6 +24,7 @@ const (
 	SizeLimit       = "size-limit"
 	Medium          = "medium"
 	CreateBucket    = "create-bucket"
+	RestoreTimeout  = "restore-timeout"
 	FlushTimeout    = "flush-timeout"
 	ScanInterval    = "scan-interval"
 	CPURequest      = "cpu-request"
@@ -48,9 +49,9 @@ func Annotations() []string {
 	return []string{
 		Bucket, Inject, Prefix, Path, Volume, Containers, Endpoint, Region,
 		Secret, Mode, Delete, Include, Exclude, SizeLimit, Medium,
-		CreateBucket, FlushTimeout, ScanInterval, CPURequest, CPULimit,
-		MemoryRequest, MemoryLimit, RunAsUser, RunAsGroup, NativeSidecar,
-		Image, ImagePullPolicy, LogLevel, Status,
+		CreateBucket, RestoreTimeout, FlushTimeout, ScanInterval, CPURequest,
+		CPULimit, MemoryRequest, MemoryLimit, RunAsUser, RunAsGroup,
+		NativeSidecar, Image, ImagePullPolicy, LogLevel, Status,
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	FlagInclude        = "include"
 	FlagExclude        = "exclude"
 	FlagCreateBucket   = "create-bucket"
+	FlagRestoreTimeout = "restore-timeout"
 	FlagFlushTimeout   = "flush-timeout"
 	FlagShutdownQuiet  = "shutdown-quiet"
 	FlagReportAfter    = "report-after"
@@ -35,8 +36,8 @@ func Flags() []string {
 	return []string{
 		FlagBucket, FlagPrefix, FlagEndpoint, FlagRegion, FlagPath, FlagStateDir,
 		FlagCredentialsDir, FlagMode, FlagDelete, FlagInclude, FlagExclude,
-		FlagCreateBucket, FlagFlushTimeout, FlagShutdownQuiet,
-		FlagReportAfter, FlagScanInterval,
+		FlagCreateBucket, FlagRestoreTimeout, FlagFlushTimeout,
+		FlagShutdownQuiet, FlagReportAfter, FlagScanInterval,
 		FlagMetricsAddress, FlagConcurrency, FlagLogLevel, FlagLogFormat,
 	}
 }

@@ -127,7 +127,8 @@ func (b *builder) environment() []corev1.EnvVar {
 		contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint, contract.FlagRegion,
 		contract.FlagPath, contract.FlagStateDir, contract.FlagCredentialsDir,
 		contract.FlagMode, contract.FlagDelete, contract.FlagInclude, contract.FlagExclude,
-		contract.FlagCreateBucket, contract.FlagFlushTimeout, contract.FlagScanInterval, contract.FlagLogLevel,
+		contract.FlagCreateBucket, contract.FlagRestoreTimeout, contract.FlagFlushTimeout,
+		contract.FlagScanInterval, contract.FlagLogLevel,
 	} {
 		if value := flagValue(b.Settings, flag); value != "" {
 			env = append(env, corev1.EnvVar{Name: contract.EnvName(flag), Value: value})

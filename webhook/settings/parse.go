@@ -52,6 +52,8 @@ func (s *Settings) set(key, value string, in Input) (err error) {
 		s.Medium, err = corev1.StorageMedium(value), oneOf(value, "", string(corev1.StorageMediumMemory))
 	case contract.CreateBucket:
 		s.CreateBucket, err = parseBool(value)
+	case contract.RestoreTimeout:
+		s.RestoreTimeout, err = parseDuration(value, 0)
 	case contract.FlushTimeout:
 		s.FlushTimeout, err = parseDuration(value, 0)
 	case contract.ScanInterval:

@@ -40,6 +40,7 @@ type Settings struct {
 	SizeLimit       *resource.Quantity // nil: none
 	Medium          corev1.StorageMedium
 	CreateBucket    bool
+	RestoreTimeout  time.Duration // 0: none
 	FlushTimeout    time.Duration
 	ScanInterval    time.Duration
 	Resources       corev1.ResourceRequirements
