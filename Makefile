@@ -1,7 +1,7 @@
 # minio-sidecar. Everything that takes more than a line lives in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo lint images e2e bench cluster-up cluster-down manifests clean
+.PHONY: help build test demo lint images e2e bench bench-scale cluster-up cluster-down manifests clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/minio-sidecar/minio-sidecar/pkg/version.version=$(VERSION)
@@ -29,6 +29,9 @@ e2e: ## Run the tests on a real cluster: KUBECONFIG's if set, else one of our ow
 
 bench: build ## Measure against mc, rclone and s5cmd; rewrites docs/benchmarks.md
 	go run ./hack/bench -out docs/benchmarks.md
+
+bench-scale: build ## Measure up to a million files; rewrites docs/benchmarks-scale.md
+	go run ./hack/bench scale -out docs/benchmarks-scale.md
 
 cluster-up: ## Start two Kubernetes nodes on this machine (root)
 	hack/cluster/up

@@ -5,6 +5,12 @@
 //	make bench                  # all of it, about 20 minutes
 //	BENCH_RUNS=9 make bench     # more runs
 //	go run ./hack/bench -tasks latency -runs 1
+//
+// With "scale" as its first argument it measures the syncer alone, on volumes
+// of up to a million files and on large sparse files:
+//
+//	make bench-scale            # all of it, about 45 minutes and 25 GB of disk
+//	go run ./hack/bench scale -counts 1000,10000
 package main
 
 import (
@@ -60,7 +66,11 @@ func parse() (s settings, err error) {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
-	if err := run(ctx); err != nil {
+	measure := run
+	if len(os.Args) > 1 && os.Args[1] == "scale" {
+		measure = func(ctx context.Context) error { return runScale(ctx, os.Args[2:]) }
+	}
+	if err := measure(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
