@@ -100,7 +100,7 @@ func (n *node) open() *Engine {
 	must(err)
 	db, err := base.Open(n.state)
 	must(err)
-	log := slog.New(slog.NewTextHandler(testWriter{n.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.engine, err = New(n.config, Deps{Store: remote, Tree: tr, Base: db, Log: log})
 	must(err)
 	n.close = func() {
@@ -119,15 +119,6 @@ func (n *node) shut() {
 		n.close()
 		n.close = nil
 	}
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(b []byte) (int, error) {
-	if testing.Verbose() {
-		fmt.Fprintf(os.Stderr, "%s: %s", w.t.Name(), b)
-	}
-	return len(b), nil
 }
 
 func (n *node) tryRestore() error {

@@ -294,7 +294,7 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 	}
 
 	e.metrics.Conflicts()
-	aside := plan.ConflictPath(item.Key, e.writer, time.Now())
+	aside := plan.ConflictPath(item.Key, e.writer, time.Now(), store.MaxKey-len(e.cfg.Prefix))
 	winner := plan.Winner(item.Local.MTime, a.MTime)
 	e.log.Warn("changed on both sides; both are kept", "path", item.Key, "keeps the path", winner.String(), "other", aside)
 	if winner == plan.RemoteSide {

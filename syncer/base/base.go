@@ -88,8 +88,11 @@ func open(dir string, wait time.Duration) (*DB, error) {
 		}
 	}
 	if err != nil {
-		held.Close()
-		return nil, fmt.Errorf("open base %s: %w", file, err)
+		err = fmt.Errorf("open base %s: %w", file, err)
+		if d.intents != nil {
+			err = errors.Join(err, d.intents.close())
+		}
+		return nil, errors.Join(err, held.Close())
 	}
 	d.done.Go(d.commitLoop)
 	return d, nil

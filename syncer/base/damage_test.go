@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -266,10 +267,24 @@ func TestOpenErrors(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, fileName), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, intentsName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Open(dir); err == nil {
 		t.Error("a directory was opened as a base")
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileName+".damaged")); err == nil {
 		t.Error("a directory was put aside")
+	}
+	// Nothing is left open by what failed: not the lock, not the list of the
+	// uploads that were begun.
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range open {
+		if target, err := os.Readlink(fd); err == nil && strings.HasPrefix(target, dir+"/") {
+			t.Errorf("left open: %s", target)
+		}
 	}
 }

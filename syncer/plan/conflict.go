@@ -39,12 +39,16 @@ const (
 	maxName   = 255 // the longest file name that Linux file systems take
 	maxWriter = 80  // a host name, which is 64 at the most, and what makes it unique
 	maxExt    = 32  // what is longer is no extension worth keeping
+	minStem   = 16  // what must be left of a name to know it by
 )
 
 // ConflictPath is where the losing state of p is kept:
 // "dir/name.conflict-<writer>-<UTC time>.ext". The stem is shortened where the
-// name would not fit a file system.
-func ConflictPath(p, writer string, at time.Time) string {
+// name would not fit a file system, or the path would have more than room
+// bytes, which is what the store takes below the prefix. A folder that leaves
+// no room for a stem gives way to the one above it: a copy in the wrong place
+// is found, one that cannot be stored is lost with the node.
+func ConflictPath(p, writer string, at time.Time, room int) string {
 	dir, name := path.Split(p)
 	ext := path.Ext(name)
 	if ext == name || len(ext) > maxExt { // a dot file, or too long
@@ -53,13 +57,20 @@ func ConflictPath(p, writer string, at time.Time) string {
 	stem := strings.TrimSuffix(name, ext)
 	writer = cut(strings.ReplaceAll(writer, "/", "-"), maxWriter)
 	tag := ".conflict-" + writer + "-" + at.UTC().Format("20060102T150405.000Z")
-	return dir + cut(stem, maxName-len(tag)-len(ext)) + tag + ext
+	for dir != "" && len(dir)+min(len(stem), minStem)+len(tag)+len(ext) > room {
+		dir, _ = path.Split(strings.TrimSuffix(dir, "/"))
+	}
+	longest := min(maxName, room-len(dir)) - len(tag) - len(ext)
+	return dir + cut(stem, max(longest, 0)) + tag + ext
 }
 
 // cut shortens s to at most n bytes, and does not split a rune.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
+	}
+	if n <= 0 {
+		return ""
 	}
 	for i := n; i > 0 && i > n-utf8.UTFMax; i-- {
 		if utf8.RuneStart(s[i]) {

@@ -304,7 +304,7 @@ func (w *world) resolve(v *volume, item plan.Item) error {
 		return w.download(v, item)
 	}
 	w.seconds++
-	aside := plan.ConflictPath(item.Key, v.name, time.Unix(w.seconds, 0))
+	aside := plan.ConflictPath(item.Key, v.name, time.Unix(w.seconds, 0), 1024)
 	if plan.Winner(mine.mtime, theirs.mtime) == plan.RemoteSide {
 		if err := w.place(v, aside, mine); err != nil {
 			return err

@@ -37,6 +37,10 @@ var (
 	ErrDamaged = errors.New("checksum mismatch")
 )
 
+// MaxKey is how long a key may be, in bytes, in all of S3; see
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html.
+const MaxKey = 1024
+
 // Object is what the store says of one key.
 type Object struct {
 	Key          string // full key, prefix included

@@ -8,10 +8,6 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
-// maxKey is S3's limit in bytes, see
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html.
-const maxKey = 1024
-
 // minioFolder ends the names by which MinIO keeps folder objects on its disks.
 // It takes keys with such names and then lists them as something else.
 const minioFolder = "__XLDIR__"
@@ -22,8 +18,8 @@ func checkKey(key string) error {
 	switch {
 	case strings.TrimSpace(key) == "":
 		why = "it is blank"
-	case len(key) > maxKey:
-		why = fmt.Sprintf("with the prefix it has %d bytes, S3 takes %d", len(key), maxKey)
+	case len(key) > store.MaxKey:
+		why = fmt.Sprintf("with the prefix it has %d bytes, S3 takes %d", len(key), store.MaxKey)
 	case !utf8.ValidString(key):
 		why = "it is not UTF-8"
 	case strings.HasSuffix(key, minioFolder), strings.Contains(key, minioFolder+"/"):
