@@ -103,6 +103,7 @@ func TestAnnotationsAreDocumented(t *testing.T) {
 		contract.CPURequest:     contract.DefaultCPURequest,
 		contract.MemoryRequest:  contract.DefaultMemoryRequest,
 		contract.MemoryLimit:    contract.DefaultMemoryLimit,
+		contract.MetricsPort:    strconv.Itoa(contract.DefaultMetricsPort),
 		contract.LogLevel:       contract.DefaultLogLevel,
 		contract.NativeSidecar:  contract.DefaultNativeSidecar,
 	}

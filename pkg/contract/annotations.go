@@ -34,6 +34,7 @@ const (
 	RunAsUser       = "run-as-user"
 	RunAsGroup      = "run-as-group"
 	NativeSidecar   = "native-sidecar"
+	MetricsPort     = "metrics-port"
 	Image           = "image"
 	ImagePullPolicy = "image-pull-policy"
 	LogLevel        = "log-level"
@@ -51,7 +52,7 @@ func Annotations() []string {
 		Secret, Mode, Delete, Include, Exclude, SizeLimit, Medium,
 		CreateBucket, RestoreTimeout, FlushTimeout, ScanInterval, CPURequest,
 		CPULimit, MemoryRequest, MemoryLimit, RunAsUser, RunAsGroup,
-		NativeSidecar, Image, ImagePullPolicy, LogLevel, Status,
+		NativeSidecar, MetricsPort, Image, ImagePullPolicy, LogLevel, Status,
 	}
 }
 

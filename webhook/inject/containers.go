@@ -1,8 +1,8 @@
 package inject
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -39,7 +39,9 @@ func (b *builder) addContainers() error {
 		return err
 	}
 	spec := &b.pod.Spec
-	b.choosePort()
+	if err := b.choosePort(); err != nil {
+		return err
+	}
 
 	if find(b.pod, contract.RestoreContainer) == nil {
 		restore := b.container(contract.RestoreContainer, commandRestore, user)
@@ -169,21 +171,28 @@ func mounts(data string) []corev1.VolumeMount {
 	}
 }
 
-// choosePort finds a port for metrics that no container of the app declares. On
-// the host's network there is none: pods of one node would fight for it.
-func (b *builder) choosePort() {
+// choosePort finds a port for metrics that no container of the app declares,
+// beginning at the one of the settings; where the pod itself names one, it is
+// that or none. On the host's network there is none without being named: pods
+// of one node would fight for it.
+func (b *builder) choosePort() error {
 	if sync := find(b.pod, contract.SyncContainer); sync != nil {
 		for _, p := range sync.Ports {
 			if p.Name == contract.MetricsPortName {
 				b.port = p.ContainerPort
 			}
 		}
-		return
+		return nil
+	}
+	wanted := b.Settings.MetricsPort
+	if b.Settings.MetricsPortFixed || wanted == 0 {
+		b.port = wanted
+		return b.checkPort()
 	}
 	if b.pod.Spec.HostNetwork {
 		b.warn("the pod uses the host's network, where its sidecar opens no port: there are no metrics of it, " +
 			"and no POST /flush")
-		return
+		return nil
 	}
 	taken := map[int32]bool{}
 	for _, c := range containers(b.pod) {
@@ -191,20 +200,37 @@ func (b *builder) choosePort() {
 			taken[p.ContainerPort] = true
 		}
 	}
-	for b.port = contract.DefaultMetricsPort; taken[b.port]; {
-		b.port++
+	for b.port = wanted; taken[b.port]; {
+		b.port = b.port%maxPort + 1
 	}
-	if b.port != contract.DefaultMetricsPort {
-		b.warn("port " + strconv.Itoa(contract.DefaultMetricsPort) +
-			" belongs to the app: the sidecar serves its metrics on " + strconv.Itoa(int(b.port)))
+	if b.port != wanted {
+		b.warn(fmt.Sprintf("port %d belongs to the app: the sidecar serves its metrics on %d", wanted, b.port))
 	}
+	return nil
+}
+
+const maxPort = 1<<16 - 1
+
+// checkPort refuses a port for metrics that a container of the app declares.
+func (b *builder) checkPort() error {
+	for _, c := range containers(b.pod) {
+		for _, p := range c.Ports {
+			if p.ContainerPort == b.port && (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) {
+				return refusal("%s%s names %d, which container %q declares as a port of its own: choose another one, or \"0\" for no metrics",
+					contract.AnnotationPrefix, contract.MetricsPort, b.port, c.Name)
+			}
+		}
+	}
+	return nil
 }
 
 func (b *builder) exposeMetrics(sync *corev1.Container) {
 	if b.port != 0 {
-		sync.Ports = []corev1.ContainerPort{{
-			Name: contract.MetricsPortName, ContainerPort: b.port, Protocol: corev1.ProtocolTCP,
-		}}
+		port := corev1.ContainerPort{Name: contract.MetricsPortName, ContainerPort: b.port, Protocol: corev1.ProtocolTCP}
+		if b.pod.Spec.HostNetwork {
+			port.HostPort = b.port // so that no two pods that want it are put on one node
+		}
+		sync.Ports = []corev1.ContainerPort{port}
 	}
 	address := contract.MetricsAddress(int(b.port))
 	sync.Env = append(sync.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagMetricsAddress), Value: address})

@@ -73,6 +73,8 @@ func (s *Settings) set(key, value string, in Input) (err error) {
 	case contract.NativeSidecar:
 		s.NativeSidecar = value
 		err = oneOf(value, contract.NativeAuto, contract.NativeTrue, contract.NativeFalse)
+	case contract.MetricsPort:
+		s.MetricsPort, err = parsePort(value)
 	case contract.Image:
 		s.Image, err = value, checkImage(value)
 	case contract.ImagePullPolicy:
@@ -224,6 +226,15 @@ func parseID(value string) (*int64, error) {
 		return nil, must("a number from 0 to 2147483647")
 	}
 	return &id, nil
+}
+
+// parsePort reads a port, or 0 for none.
+func parsePort(value string) (int32, error) {
+	port, err := strconv.ParseUint(value, 10, 16)
+	if err != nil {
+		return 0, must("a port from 1 to 65535, or 0 for none")
+	}
+	return int32(port), nil
 }
 
 func checkImage(value string) error {

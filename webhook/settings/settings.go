@@ -29,27 +29,30 @@ type Settings struct {
 	Path   string // absolute and clean
 	Volume string // name of the pod's own emptyDir; empty: a new one
 	// Containers that get the mount; empty: all.
-	Containers      []string
-	Endpoint        string
-	Region          string
-	Secret          string
-	Mode            string
-	Delete          bool
-	Include         []string
-	Exclude         []string
-	SizeLimit       *resource.Quantity // nil: none
-	Medium          corev1.StorageMedium
-	CreateBucket    bool
-	RestoreTimeout  time.Duration // 0: none
-	FlushTimeout    time.Duration
-	ScanInterval    time.Duration
-	Resources       corev1.ResourceRequirements
-	RunAsUser       *int64 // nil: as the app
-	RunAsGroup      *int64 // nil: as the app
-	NativeSidecar   string
-	Image           string
-	ImagePullPolicy corev1.PullPolicy // empty: Kubernetes decides
-	LogLevel        string
+	Containers     []string
+	Endpoint       string
+	Region         string
+	Secret         string
+	Mode           string
+	Delete         bool
+	Include        []string
+	Exclude        []string
+	SizeLimit      *resource.Quantity // nil: none
+	Medium         corev1.StorageMedium
+	CreateBucket   bool
+	RestoreTimeout time.Duration // 0: none
+	FlushTimeout   time.Duration
+	ScanInterval   time.Duration
+	Resources      corev1.ResourceRequirements
+	RunAsUser      *int64 // nil: as the app
+	RunAsGroup     *int64 // nil: as the app
+	NativeSidecar  string
+	MetricsPort    int32 // 0: none
+	// MetricsPortFixed: the pod itself names the port, so no other will do.
+	MetricsPortFixed bool
+	Image            string
+	ImagePullPolicy  corev1.PullPolicy // empty: Kubernetes decides
+	LogLevel         string
 
 	// Values are the settings as people write them, by key, without those that
 	// were left empty; the prefix has its words filled in.
@@ -92,6 +95,7 @@ func Resolve(in Input) (Settings, error) {
 	maps.Copy(values, annotated)
 
 	s := Settings{Values: values}
+	_, s.MetricsPortFixed = annotated[contract.MetricsPort]
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if err := s.set(key, values[key], in); err != nil {
 			problems = append(problems, *asError(err).at(key, values[key]))
@@ -169,6 +173,7 @@ func builtin() map[string]string {
 		contract.MemoryLimit:   contract.DefaultMemoryLimit,
 		contract.LogLevel:      contract.DefaultLogLevel,
 		contract.NativeSidecar: contract.DefaultNativeSidecar,
+		contract.MetricsPort:   strconv.Itoa(contract.DefaultMetricsPort),
 	}
 }
 

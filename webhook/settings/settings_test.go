@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 	}
 	if s.Bucket != "files" || s.Path != "/data" || s.Region != "us-east-1" || s.Secret != "minio-sidecar" ||
 		s.Mode != contract.ModeShared || !s.Delete || s.FlushTimeout != time.Minute || s.ScanInterval != 5*time.Minute ||
-		s.NativeSidecar != contract.NativeAuto || s.LogLevel != "info" || s.Endpoint != "http://minio:9000" || s.Image != "syncer:1" {
+		s.NativeSidecar != contract.NativeAuto || s.MetricsPort != 9808 || s.MetricsPortFixed || s.LogLevel != "info" || s.Endpoint != "http://minio:9000" || s.Image != "syncer:1" {
 		t.Errorf("%+v", s)
 	}
 	if got := s.Resources.Limits.Memory().String() + " " + s.Resources.Requests.Memory().String() + " " + s.Resources.Requests.Cpu().String(); got != "256Mi 32Mi 10m" {
@@ -131,6 +131,10 @@ func TestMistakes(t *testing.T) {
 		{contract.RunAsUser, "-1", "0 to 2147483647"},
 		{contract.RunAsGroup, "2147483648", "0 to 2147483647"},
 		{contract.NativeSidecar, "yes", `"auto", "true" or "false"`},
+		{contract.MetricsPort, "", "is empty: it must be a port"},
+		{contract.MetricsPort, "http", "a port from 1 to 65535, or 0 for none"},
+		{contract.MetricsPort, "-1", "from 1 to 65535"},
+		{contract.MetricsPort, "65536", "from 1 to 65535"},
 		{contract.Image, "", "is empty"},
 		{contract.Image, "an image", "an image reference"},
 		{contract.Image, "https://registry/x", "an image reference"},
@@ -184,6 +188,9 @@ func TestAllowed(t *testing.T) {
 		{contract.FlushTimeout, "0", func(s settings.Settings) any { return s.FlushTimeout }, time.Duration(0)},
 		{contract.MemoryLimit, "", func(s settings.Settings) any { _, is := s.Resources.Limits[corev1.ResourceMemory]; return is }, false},
 		{contract.RunAsUser, "0", func(s settings.Settings) any { return *s.RunAsUser }, int64(0)},
+		{contract.MetricsPort, "0", func(s settings.Settings) any { return s.MetricsPort }, int32(0)},
+		{contract.MetricsPort, "65535", func(s settings.Settings) any { return s.MetricsPort }, int32(65535)},
+		{contract.MetricsPort, "9808", func(s settings.Settings) any { return s.MetricsPortFixed }, true},
 		{contract.ImagePullPolicy, "Never", func(s settings.Settings) any { return s.ImagePullPolicy }, corev1.PullNever},
 		{contract.Status, "anything", func(s settings.Settings) any { return s.Bucket }, "files"},
 	} {
