@@ -365,34 +365,6 @@ func (e *Engine) equal(ctx context.Context, item plan.Item, kind entry.Kind, obj
 	if hex.EncodeToString(sum.Sum(nil)) == obj.ETag {
 		return true, unchanged(f, item)
 	}
-	return e.sameBytes(ctx, f, obj)
-}
-
-// sameBytes downloads the object beside the volume's file and compares: an
-// ETag that differs proves nothing where the store encrypts or the object
-// came in parts.
-func (e *Engine) sameBytes(ctx context.Context, f *tree.File, obj store.Object) (bool, error) {
-	tmp, err := e.tree.Create(obj.Size)
-	if err != nil {
-		return false, err
-	}
-	defer tmp.Discard()
-	if _, err := e.store.Download(ctx, obj.Key, obj.ETag, obj.Size, e.odometer.through(tmp)); err != nil {
-		return false, err
-	}
-	const block = 256 << 10
-	a, b := make([]byte, block), make([]byte, block)
-	for off := int64(0); off < obj.Size; off += block {
-		n := int(min(block, obj.Size-off))
-		if _, err := f.ReadAt(a[:n], off); err != nil && !errors.Is(err, io.EOF) {
-			return false, err
-		}
-		if _, err := tmp.ReadAt(b[:n], off); err != nil && !errors.Is(err, io.EOF) {
-			return false, err
-		}
-		if !bytes.Equal(a[:n], b[:n]) {
-			return false, nil
-		}
-	}
-	return true, nil
+	same, err := e.sameBytes(ctx, f, obj)
+	return same, errors.Join(err, unchanged(f, item))
 }
