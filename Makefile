@@ -1,7 +1,7 @@
 # minio-sidecar. Everything that takes more than a line lives in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo lint images e2e bench bench-scale cluster-up cluster-down manifests clean
+.PHONY: help build test demo lint images e2e chaos bench bench-scale cluster-up cluster-down manifests clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/minio-sidecar/minio-sidecar/pkg/version.version=$(VERSION)
@@ -26,6 +26,9 @@ images: ## Build the two images (docker or buildah)
 
 e2e: ## Run the tests on a real cluster: KUBECONFIG's if set, else one of our own
 	hack/e2e/run
+
+chaos: ## Try to break the promises for DURATION=5m, from SEED= or a fresh one
+	hack/chaos/run '$(or $(DURATION),5m)' '$(SEED)'
 
 bench: build ## Measure against mc, rclone and s5cmd; rewrites docs/benchmarks.md
 	go run ./hack/bench -out docs/benchmarks.md
