@@ -78,8 +78,11 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		case it.held == nil:
 			s.hold(it, now)
 		}
-		if news != nil {
+		switch {
+		case news != nil:
 			s.schedule(it, s.rest(it))
+		case s.held.Len() > s.heldMax:
+			s.crush(it)
 		}
 	}
 }

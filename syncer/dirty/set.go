@@ -8,6 +8,7 @@ import (
 	"container/heap"
 	"container/list"
 	"context"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -112,12 +113,17 @@ type Set struct {
 	flying map[*item]struct{}
 	held   list.List // of *item, in the order in which they began to wait
 	unseen int       // of the held, those that no file event named
-	seq    uint64
-	recent map[string]pace
-	hurry  int // flushes under way
-	paused time.Time
+	// crushed are held deletions beyond heldMax; released are those of them
+	// that were let go and are still to be found.
+	crushed, released crowd
+	seed              maphash.Seed
+	seq               uint64
+	recent            map[string]pace
+	hurry             int // flushes under way
+	paused            time.Time
 
 	limit   int
+	heldMax int
 	wake    chan struct{} // for Next
 	changed chan struct{} // closed at the next change; nil while nobody waits
 }
@@ -125,11 +131,13 @@ type Set struct {
 // New makes an empty set. Found waits while limit paths are in it.
 func New(limit int) *Set {
 	return &Set{
-		items:  map[string]*item{},
-		flying: map[*item]struct{}{},
-		recent: map[string]pace{},
-		limit:  limit,
-		wake:   make(chan struct{}, 1),
+		items:   map[string]*item{},
+		flying:  map[*item]struct{}{},
+		recent:  map[string]pace{},
+		limit:   limit,
+		heldMax: heldMax,
+		seed:    maphash.MakeSeed(),
+		wake:    make(chan struct{}, 1),
 	}
 }
 
@@ -168,7 +176,7 @@ func (s *Set) touch(key string) *item {
 func (s *Set) Found(ctx context.Context, key string, remote *Remote) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.items)-s.held.Len() >= s.limit {
+	for s.full() {
 		if err := s.wait(ctx); err != nil {
 			return err
 		}
@@ -191,16 +199,22 @@ func (s *Set) add(key string, now time.Time) (it *item, known bool) {
 	it = s.items[key]
 	switch {
 	case it == nil:
-		it = s.newItem(key, now)
-		it.pace = s.paceOf(key, now)
-		s.items[key] = it
-		return it, false
+		return s.fresh(key, now), false
 	case !it.flying:
 		return it, true
 	case it.next == nil:
 		it.next = s.newItem(key, now)
 	}
 	return it.next, true
+}
+
+// fresh puts key into the set, with what is known of it.
+func (s *Set) fresh(key string, now time.Time) *item {
+	it := s.newItem(key, now)
+	it.pace = s.paceOf(key, now)
+	s.revive(it)
+	s.items[key] = it
+	return it
 }
 
 func (s *Set) newItem(key string, now time.Time) *item {

@@ -43,12 +43,15 @@ type Held struct {
 func (s *Set) Held() Held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := Held{Keys: s.held.Len(), Witnessed: s.unseen == 0}
+	h := Held{Keys: s.held.Len() + s.crushed.len(), Witnessed: s.unseen == 0 && s.crushed.len() == 0}
 	if h.Keys == 0 {
 		return h
 	}
-	h.First = s.held.Front().Value.(*item).heldAt
-	h.Last = s.held.Back().Value.(*item).heldAt
+	known := s.crushed
+	if s.held.Len() > 0 {
+		known.span(crowd{first: s.held.Front().Value.(*item).heldAt, last: s.held.Back().Value.(*item).heldAt})
+	}
+	h.First, h.Last = known.first, known.last
 	awaited := func(it *item) bool {
 		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && !it.Since.After(h.Last)
 	}
@@ -56,7 +59,8 @@ func (s *Set) Held() Held {
 	return h
 }
 
-// Release lets every held deletion go.
+// Release lets every held deletion go. Where there are more than can be kept
+// with their keys, [Set.ReleaseRest] is to follow.
 func (s *Set) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,13 +73,15 @@ func (s *Set) Release() {
 			s.schedule(it, now)
 		}
 	}
+	s.released.join(s.crushed)
+	s.crushed = crowd{}
 }
 
 // Len is the number of dirty paths, held ones included.
 func (s *Set) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.items)
+	return len(s.items) + s.crushed.len() + s.released.len()
 }
 
 // Mark is a moment in the set's history; see [Set.Wait].
@@ -95,7 +101,7 @@ func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
 		// Looking for one that is left may mean looking at all: while the one
 		// that was found still is, there is no need to.
 		if left == nil || s.items[left.Key] != left || !left.before(mark, held) {
-			if left = s.left(mark, held); left == nil {
+			if left = s.left(mark, held); left == nil && !s.crowded(mark, held) {
 				return nil
 			}
 		}
@@ -109,7 +115,13 @@ func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
 func (s *Set) Left(mark uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.left(mark, false) != nil
+	return s.left(mark, false) != nil || s.crowded(mark, false)
+}
+
+// crowded is as left, for what is in the crowds. That of some it is not known
+// since when they are dirty has who waits wait for all.
+func (s *Set) crowded(mark uint64, held bool) bool {
+	return s.released.len() > 0 && s.released.seq <= mark || !held && s.crushed.len() > 0 && s.crushed.seq <= mark
 }
 
 // before reports whether it became dirty at or before mark; with held, one
@@ -149,6 +161,23 @@ func (s *Set) queued(f func(*item) bool) *item {
 	return nil
 }
 
+// full reports whether as many paths are waiting or under way as may be at a
+// time. Held deletions that nothing is to be done about do not count.
+func (s *Set) full() bool { return len(s.due)+len(s.flying) >= s.limit }
+
+// Room waits until there is room for touched paths: as much again as Found
+// leaves, so that a scan that found a lot does not keep file events waiting.
+func (s *Set) Room(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.due)+len(s.flying) >= 2*s.limit {
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // wait lets go of the lock until something has changed.
 func (s *Set) wait(ctx context.Context) error {
 	if s.changed == nil {
@@ -180,7 +209,8 @@ type Pending struct {
 }
 
 // Oldest returns the paths that have been dirty longest, at most n, and since
-// when the oldest is.
+// when the oldest is. Held deletions are left out of the list where there are
+// more than can be kept with their keys.
 func (s *Set) Oldest(n int) (list []Pending, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,6 +230,11 @@ func (s *Set) Oldest(n int) (list []Pending, since time.Time) {
 	}
 	if len(list) > 0 {
 		since = list[0].Since
+	}
+	for _, c := range []crowd{s.crushed, s.released} {
+		if c.len() > 0 && (since.IsZero() || c.since.Before(since)) {
+			since = c.since
+		}
 	}
 	return list, since
 }

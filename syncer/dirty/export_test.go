@@ -1,0 +1,8 @@
+package dirty
+
+// NewHolding is New with room for fewer held deletions.
+func NewHolding(limit, heldMax int) *Set {
+	s := New(limit)
+	s.heldMax = heldMax
+	return s
+}
