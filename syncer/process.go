@@ -79,6 +79,9 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 		if settled {
 			e.base.Settled(w.Key)
 		}
+		if r.put != nil && !e.restoring() {
+			e.followEntry(w.Key)
+		}
 		e.dirty.Done(w.Key, r.outcome, r.reason)
 		if r.outcome == dirty.Hold {
 			e.judge.poke()
@@ -260,6 +263,17 @@ func (e *Engine) followFolder(key string, isDir, gone bool) {
 	for range e.base.Range(folder) {
 		e.requestScan(folder)
 		return
+	}
+}
+
+// followEntry looks on where an entry is gone by the time that the base has it.
+// A folder that is renamed or removed while something in it is on its way
+// tells of itself alone, and neither an event nor a scan found in the base that
+// there was anything to be taken away.
+func (e *Engine) followEntry(key string) {
+	l, _, ok, err := e.tree.Lookup(entry.Path(key))
+	if err != nil || !ok || entry.IsDir(key) != (l.Kind == entry.Dir) {
+		e.dirty.TouchFor(key, key)
 	}
 }
 
