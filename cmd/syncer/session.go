@@ -73,7 +73,7 @@ func (p *program) openStore() (*s3.Store, error) {
 	s := p.settings
 	cfg := s3.Config{
 		Endpoint: s.endpoint, Region: s.region, Bucket: s.bucket, Prefix: s.prefix, CredentialsDir: s.credentialsDir, Concurrency: s.concurrency,
-		App: "minio-sidecar", Version: version.Get().Version,
+		BandwidthLimit: s.bandwidthLimit, App: "minio-sidecar", Version: version.Get().Version,
 	}
 	if cfg.CredentialsDir == "" {
 		cfg.AccessKey, _ = p.lookupEnv("AWS_ACCESS_KEY_ID")

@@ -19,6 +19,7 @@ type settings struct {
 	flushTimeout, shutdownQuiet      time.Duration
 	reportAfter                      time.Duration
 	scanInterval                     time.Duration
+	bandwidthLimit                   int64  // bytes per second each way; 0: none
 	metricsAddress                   string // "": none
 	concurrency                      int
 	logLevel, logFormat              string
@@ -41,7 +42,7 @@ func defaultSettings() settings {
 var (
 	storeFlags  = []string{contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint, contract.FlagRegion, contract.FlagCredentialsDir}
 	volumeFlags = []string{contract.FlagPath, contract.FlagStateDir}
-	ruleFlags   = []string{contract.FlagMode, contract.FlagInclude, contract.FlagExclude, contract.FlagConcurrency}
+	ruleFlags   = []string{contract.FlagMode, contract.FlagInclude, contract.FlagExclude, contract.FlagConcurrency, contract.FlagBandwidthLimit}
 	logFlags    = []string{contract.FlagLogLevel, contract.FlagLogFormat}
 	// whichFlags say which sync is meant.
 	whichFlags = []string{contract.FlagStateDir, contract.FlagPath, contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint}
@@ -96,6 +97,8 @@ func (s *settings) value(name string) pflag.Value {
 		return &value[time.Duration]{durationKind(0), name, &s.reportAfter}
 	case contract.FlagScanInterval:
 		return &value[time.Duration]{durationKind(time.Second), name, &s.scanInterval}
+	case contract.FlagBandwidthLimit:
+		return &value[int64]{rateKind(), name, &s.bandwidthLimit}
 	case contract.FlagMetricsAddress:
 		return &value[string]{addressKind(), name, &s.metricsAddress}
 	case contract.FlagConcurrency:
@@ -127,6 +130,7 @@ func usageOf(name string) string {
 		contract.FlagShutdownQuiet:  "end the last flush only after nothing has changed for so long",
 		contract.FlagReportAfter:    "end once with code 5 when the store has not answered for so long, and wait when started again; 0: always wait",
 		contract.FlagScanInterval:   "time between full scans of the folder",
+		contract.FlagBandwidthLimit: "bytes per second each way, such as 10Mi; 0: no limit",
 		contract.FlagMetricsAddress: "where to serve /metrics, /healthz and POST /flush; 0: nowhere",
 		contract.FlagConcurrency:    "transfers at a time",
 		contract.FlagLogLevel:       "the least that is logged",

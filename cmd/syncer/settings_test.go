@@ -76,6 +76,13 @@ func cases() map[string]struct {
 		contract.FlagShutdownQuiet:  duration,
 		contract.FlagReportAfter:    duration,
 		contract.FlagScanInterval:   {map[string]any{"1s": time.Second}, []string{"0s", "999ms", "x"}},
+		contract.FlagBandwidthLimit: {
+			map[string]any{
+				"0": int64(0), "65536": int64(65536), "64Ki": int64(65536), "10Mi": int64(10 << 20), "1.5Mi": int64(3 << 19),
+				"100k": int64(1e5), "2.5M": int64(25e5), "1G": int64(1e9), "1Ti": int64(1 << 40),
+			},
+			[]string{"10", "64k", "fast", "-1Mi", "10 Mi", "10MiB", "10mb", "Mi", "1e6", "0x10000", "1_000_000", "9999999999Ti", "Inf"},
+		},
 		contract.FlagMetricsAddress: {
 			map[string]any{":9808": ":9808", "127.0.0.1:80": "127.0.0.1:80", "[::1]:80": "[::1]:80", "0": "", "localhost:1": "localhost:1"},
 			[]string{"9808", ":0", ":x", "a.example:80", ":70000", "127.0.0.1", ":"},
@@ -94,7 +101,8 @@ func field(s settings, flag string) any {
 		contract.FlagCredentialsDir: s.credentialsDir, contract.FlagMode: s.mode, contract.FlagDelete: s.delete,
 		contract.FlagInclude: s.include, contract.FlagExclude: s.exclude, contract.FlagCreateBucket: s.createBucket,
 		contract.FlagRestoreTimeout: s.restoreTimeout, contract.FlagFlushTimeout: s.flushTimeout, contract.FlagShutdownQuiet: s.shutdownQuiet,
-		contract.FlagReportAfter: s.reportAfter, contract.FlagScanInterval: s.scanInterval, contract.FlagMetricsAddress: s.metricsAddress,
+		contract.FlagReportAfter: s.reportAfter, contract.FlagScanInterval: s.scanInterval,
+		contract.FlagBandwidthLimit: s.bandwidthLimit, contract.FlagMetricsAddress: s.metricsAddress,
 		contract.FlagConcurrency: s.concurrency, contract.FlagLogLevel: s.logLevel, contract.FlagLogFormat: s.logFormat,
 	}[flag]
 }
@@ -239,6 +247,25 @@ func FuzzPrefix(f *testing.F) {
 		if !strings.HasSuffix(prefix, "/") || strings.HasPrefix(prefix, "/") || strings.Contains(prefix, "//") ||
 			strings.Contains("/"+prefix, "/../") || strings.Contains("/"+prefix, "/"+contract.Reserved) {
 			t.Errorf("%q was taken, as %q", text, prefix)
+		}
+	})
+}
+
+func FuzzRate(f *testing.F) {
+	for _, s := range []string{"", "0", "64Ki", "1.5Mi", "10M", "100000000000000Ti"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		k := rateKind()
+		n, ok := k.read(text)
+		if !ok {
+			return
+		}
+		if n < 0 || n > 0 && n < contract.MinBandwidthLimit {
+			t.Errorf("%q became %d", text, n)
+		}
+		if again, ok := k.read(k.write(n)); !ok || again != n {
+			t.Errorf("%q became %d, written %q, which becomes %d, %v", text, n, k.write(n), again, ok)
 		}
 	})
 }

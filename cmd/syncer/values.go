@@ -139,6 +139,52 @@ func intKind(least, most int) kind[int] {
 	}
 }
 
+// rateKind reads bytes per second in the spelling of Kubernetes' quantities, of
+// which it knows the common part: 65536, 64Ki, 1.5Mi, 10M.
+func rateKind() kind[int64] {
+	return kind[int64]{
+		name: "rate", write: writeQuantity,
+		must: fmt.Sprintf(`bytes per second, at least %s, such as "10Mi" or "2.5M", or 0 for no limit`, writeQuantity(contract.MinBandwidthLimit)),
+		read: func(text string) (int64, bool) {
+			n, ok := readQuantity(text)
+			return n, ok && (n == 0 || n >= contract.MinBandwidthLimit)
+		},
+	}
+}
+
+var units = []struct {
+	suffix string
+	size   int64
+}{
+	{"Ti", 1 << 40}, {"Gi", 1 << 30}, {"Mi", 1 << 20}, {"Ki", 1 << 10},
+	{"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"k", 1e3}, {"", 1},
+}
+
+var numberShape = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,9})?$`)
+
+func readQuantity(text string) (int64, bool) {
+	for _, unit := range units {
+		number, ok := strings.CutSuffix(text, unit.suffix)
+		if !ok || !numberShape.MatchString(number) {
+			continue
+		}
+		n, err := strconv.ParseFloat(number, 64)
+		n *= float64(unit.size)
+		return int64(n), err == nil && n < 1e15
+	}
+	return 0, false
+}
+
+// writeQuantity takes the largest unit that needs no fraction.
+func writeQuantity(n int64) string {
+	for _, unit := range units {
+		if n >= unit.size && n%unit.size == 0 {
+			return strconv.FormatInt(n/unit.size, 10) + unit.suffix
+		}
+	}
+	return "0"
+}
+
 func oneOfKind(allowed ...string) kind[string] {
 	list := strings.Join(allowed[:len(allowed)-1], ", ") + " or " + allowed[len(allowed)-1]
 	return kind[string]{

@@ -32,8 +32,8 @@
 // Defaults for annotations that a pod does not set, checked like annotations:
 // --default-KEY VALUE, for KEY in image (required), endpoint, region, secret,
 // prefix, path, mode, delete, include, exclude, size-limit, medium,
-// create-bucket, restore-timeout, flush-timeout, scan-interval, cpu-request,
-// cpu-limit, memory-request, memory-limit, native-sidecar, metrics-port,
+// create-bucket, restore-timeout, flush-timeout, scan-interval, bandwidth-limit,
+// cpu-request, cpu-limit, memory-request, memory-limit, native-sidecar, metrics-port,
 // image-pull-policy, log-level.
 //
 // # What it needs in the cluster

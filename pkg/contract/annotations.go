@@ -27,6 +27,7 @@ const (
 	RestoreTimeout  = "restore-timeout"
 	FlushTimeout    = "flush-timeout"
 	ScanInterval    = "scan-interval"
+	BandwidthLimit  = "bandwidth-limit"
 	CPURequest      = "cpu-request"
 	CPULimit        = "cpu-limit"
 	MemoryRequest   = "memory-request"
@@ -50,8 +51,8 @@ func Annotations() []string {
 	return []string{
 		Bucket, Inject, Prefix, Path, Volume, Containers, Endpoint, Region,
 		Secret, Mode, Delete, Include, Exclude, SizeLimit, Medium,
-		CreateBucket, RestoreTimeout, FlushTimeout, ScanInterval, CPURequest,
-		CPULimit, MemoryRequest, MemoryLimit, RunAsUser, RunAsGroup,
+		CreateBucket, RestoreTimeout, FlushTimeout, ScanInterval,
+		BandwidthLimit, CPURequest, CPULimit, MemoryRequest, MemoryLimit, RunAsUser, RunAsGroup,
 		NativeSidecar, MetricsPort, Image, ImagePullPolicy, LogLevel, Status,
 	}
 }
@@ -71,6 +72,11 @@ const (
 	NativeTrue  = "true"
 	NativeFalse = "false"
 )
+
+// MinBandwidthLimit is the least that [BandwidthLimit] can be, in bytes per
+// second. Less is rather a forgotten unit than a wish, and so many connections
+// would share it that stores take each for dead.
+const MinBandwidthLimit = 64 << 10
 
 // Defaults of the annotations that have one.
 const (

@@ -25,6 +25,7 @@ const (
 	FlagShutdownQuiet  = "shutdown-quiet"
 	FlagReportAfter    = "report-after"
 	FlagScanInterval   = "scan-interval"
+	FlagBandwidthLimit = "bandwidth-limit"
 	FlagMetricsAddress = "metrics-address"
 	FlagConcurrency    = "concurrency"
 	FlagLogLevel       = "log-level"
@@ -38,7 +39,7 @@ func Flags() []string {
 		FlagCredentialsDir, FlagMode, FlagDelete, FlagInclude, FlagExclude,
 		FlagCreateBucket, FlagRestoreTimeout, FlagFlushTimeout,
 		FlagShutdownQuiet, FlagReportAfter, FlagScanInterval,
-		FlagMetricsAddress, FlagConcurrency, FlagLogLevel, FlagLogFormat,
+		FlagBandwidthLimit, FlagMetricsAddress, FlagConcurrency, FlagLogLevel, FlagLogFormat,
 	}
 }
 

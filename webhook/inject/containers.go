@@ -3,6 +3,7 @@ package inject
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,7 +131,7 @@ func (b *builder) environment() []corev1.EnvVar {
 		contract.FlagPath, contract.FlagStateDir, contract.FlagCredentialsDir,
 		contract.FlagMode, contract.FlagDelete, contract.FlagInclude, contract.FlagExclude,
 		contract.FlagCreateBucket, contract.FlagRestoreTimeout, contract.FlagFlushTimeout,
-		contract.FlagScanInterval, contract.FlagLogLevel,
+		contract.FlagScanInterval, contract.FlagBandwidthLimit, contract.FlagLogLevel,
 	} {
 		if value := flagValue(b.Settings, flag); value != "" {
 			env = append(env, corev1.EnvVar{Name: contract.EnvName(flag), Value: value})
@@ -153,6 +154,12 @@ func flagValue(s settings.Settings, flag string) string {
 		return contract.CredentialsMountPath
 	case contract.FlagEndpoint:
 		return escape(s.Endpoint)
+	case contract.FlagBandwidthLimit:
+		// In bytes: Kubernetes knows more ways to write a quantity.
+		if s.BandwidthLimit == 0 {
+			return ""
+		}
+		return strconv.FormatInt(s.BandwidthLimit, 10)
 	case contract.FlagInclude:
 		return escape(strings.Join(s.Include, ","))
 	case contract.FlagExclude:

@@ -58,6 +58,8 @@ func (s *Settings) set(key, value string, in Input) (err error) {
 		s.FlushTimeout, err = parseDuration(value, 0)
 	case contract.ScanInterval:
 		s.ScanInterval, err = parseDuration(value, time.Second)
+	case contract.BandwidthLimit:
+		s.BandwidthLimit, err = parseRate(value)
 	case contract.CPURequest:
 		err = setResource(&s.Resources.Requests, corev1.ResourceCPU, value)
 	case contract.CPULimit:
@@ -202,6 +204,19 @@ func parseDuration(value string, least time.Duration) (time.Duration, error) {
 		return 0, must(`a duration of at least %s, such as "90s" or "5m"`, least)
 	}
 	return d, nil
+}
+
+// parseRate reads bytes per second; none is written "0" or "".
+func parseRate(value string) (int64, error) {
+	if value == "" || value == "0" {
+		return 0, nil
+	}
+	q, err := resource.ParseQuantity(value)
+	if err != nil || q.Value() < contract.MinBandwidthLimit {
+		return 0, must(`bytes per second as a Kubernetes quantity of at least "%s", such as "10Mi", or 0 for no limit`,
+			resource.NewQuantity(contract.MinBandwidthLimit, resource.BinarySI))
+	}
+	return q.Value(), nil
 }
 
 func setResource(list *corev1.ResourceList, name corev1.ResourceName, value string) error {

@@ -43,6 +43,7 @@ type Settings struct {
 	RestoreTimeout time.Duration // 0: none
 	FlushTimeout   time.Duration
 	ScanInterval   time.Duration
+	BandwidthLimit int64 // bytes per second each way; 0: none
 	Resources      corev1.ResourceRequirements
 	RunAsUser      *int64 // nil: as the app
 	RunAsGroup     *int64 // nil: as the app

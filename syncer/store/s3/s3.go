@@ -68,6 +68,9 @@ type Config struct {
 	// StallTimeout is how long a connection may stand still in the middle of a
 	// request before it is given up; one minute if zero.
 	StallTimeout time.Duration
+	// BandwidthLimit in bytes per second holds for what is sent and, by
+	// itself, for what is received, over all connections together; 0: none.
+	BandwidthLimit int64
 
 	// App and Version name the program in the User-Agent header.
 	App, Version string

@@ -25,6 +25,7 @@ const (
 // stands still.
 func newTransport(cfg Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}
+	up, down := newThrottle(cfg.BandwidthLimit), newThrottle(cfg.BandwidthLimit)
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -32,7 +33,7 @@ func newTransport(cfg Config) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return &watchedConn{Conn: conn, patience: cfg.StallTimeout}, nil
+			return newWatchedConn(conn, cfg.StallTimeout, up, down), nil
 		},
 		// One for each call, and one for each piece of a large object.
 		MaxIdleConnsPerHost: 2 * cfg.Concurrency,
@@ -51,20 +52,48 @@ func newTransport(cfg Config) *http.Transport {
 // watchedConn fails a read or a write when nothing at all has moved for as
 // long as its patience lasts, however long the whole transfer takes. While a
 // request is being sent the answer is not yet due, so writing renews the
-// deadline of both.
+// deadline of both. So does waiting for a turn under a bandwidth limit, which
+// is nobody's standing still: the limit is held here, where all that travels
+// comes by, with every retry, header and listing.
 type watchedConn struct {
 	net.Conn
 	patience time.Duration
+	up, down *throttle
+	closed   chan struct{}
+	close    func() // closes closed
 
 	mu  sync.Mutex
 	set time.Time // when the deadline was last renewed
 }
 
+func newWatchedConn(conn net.Conn, patience time.Duration, up, down *throttle) *watchedConn {
+	c := &watchedConn{Conn: conn, patience: patience, up: up, down: down, closed: make(chan struct{})}
+	c.close = sync.OnceFunc(func() { close(c.closed) })
+	return c
+}
+
+// Close also ends every wait for a turn: net/http closes the connection of a
+// request whose context has ended.
+func (c *watchedConn) Close() error {
+	c.close()
+	return c.Conn.Close()
+}
+
+// Read hands out what has arrived when its turn has come. Meanwhile the buffers
+// of the system fill up, and then the store has to wait.
 func (c *watchedConn) Read(b []byte) (int, error) {
 	if err := c.renew(); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b[:c.down.portion(len(b))])
+	if waitErr := c.wait(c.down, n); waitErr != nil {
+		return 0, waitErr
+	}
+	return n, err
+}
+
+func (c *watchedConn) wait(t *throttle, n int) error {
+	return t.wait(n, c.closed, c.patience/4, c.renew)
 }
 
 func (c *watchedConn) Write(b []byte) (int, error) {
@@ -73,10 +102,14 @@ func (c *watchedConn) Write(b []byte) (int, error) {
 	const piece = 256 << 10
 	var written int
 	for {
+		portion := c.up.portion(min(len(b), piece))
+		if err := c.wait(c.up, portion); err != nil {
+			return written, err
+		}
 		if err := c.renew(); err != nil {
 			return written, err
 		}
-		n, err := c.Conn.Write(b[:min(len(b), piece)])
+		n, err := c.Conn.Write(b[:portion])
 		written += n
 		if b = b[n:]; err != nil || len(b) == 0 {
 			return written, err
