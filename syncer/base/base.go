@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,9 +35,16 @@ const (
 	fileName = "base.db"
 	// lockWait is how long Open waits for a predecessor that is just ending.
 	lockWait = 5 * time.Second
-	// pageOf is how many records a read transaction covers: bbolt cannot
-	// reuse pages while one is open, so a scan must not hold it throughout.
-	pageOf = 512
+	// pageOf is how many records a read transaction covers at most: bbolt
+	// cannot reuse pages while one is open, so a scan must not hold it
+	// throughout. The first covers firstPageOf, since many callers want no more
+	// than the first record.
+	pageOf      = 512
+	firstPageOf = 8
+	// fill is how much of a page is used before it is split. bbolt's default of
+	// a half is meant for keys in random order; most of ours come in key order,
+	// from scans and listings, and no page is ever gone back to.
+	fill = 0.9
 	// maxBatch bounds one commit.
 	maxBatch = 4096
 )
@@ -204,17 +212,17 @@ func (d *DB) Get(key string) (*entry.Base, error) {
 // sees changes that are committed while it runs, or not.
 func (d *DB) Range(prefix string) iter.Seq2[entry.Base, error] {
 	return func(yield func(entry.Base, error) bool) {
-		page := make([]entry.Base, 0, pageOf)
-		from, skip := prefix, false
-		for {
-			page = page[:0]
+		var page []entry.Base
+		from, skip, read := prefix, false, 0
+		for size := firstPageOf; ; size = min(4*size, pageOf) {
+			page = slices.Grow(page[:0], size)
 			err := d.db.View(func(tx *bolt.Tx) error {
 				cursor := tx.Bucket(entriesBucket).Cursor()
 				k, v := cursor.Seek([]byte(from))
 				if skip && string(k) == from {
 					k, v = cursor.Next()
 				}
-				for ; k != nil && len(page) < pageOf && strings.HasPrefix(string(k), prefix); k, v = cursor.Next() {
+				for ; k != nil && len(page) < size && strings.HasPrefix(string(k), prefix); k, v = cursor.Next() {
 					e, err := decode(string(k), v)
 					if err != nil {
 						return fmt.Errorf("base of %q: %w", k, err)
@@ -232,7 +240,11 @@ func (d *DB) Range(prefix string) iter.Seq2[entry.Base, error] {
 					return
 				}
 			}
-			if len(page) < pageOf {
+			if read += len(page); read >= residentRecords || len(page) < size && read > pageOf {
+				d.letGo()
+				read = 0
+			}
+			if len(page) < size {
 				return
 			}
 			from, skip = page[len(page)-1].Key, true
@@ -273,8 +285,14 @@ func (d *DB) submit(c change) {
 }
 
 func (d *DB) commitLoop() {
+	written := 0
 	for first := range d.changes {
-		d.commit(d.gather(first))
+		batch := d.gather(first)
+		d.commit(batch)
+		if written += len(batch); written >= residentRecords {
+			d.letGo()
+			written = 0
+		}
 	}
 }
 
@@ -299,6 +317,7 @@ func (d *DB) commit(batch []change) {
 	err := d.db.Update(func(tx *bolt.Tx) error {
 		delta = 0
 		entries := tx.Bucket(entriesBucket)
+		entries.FillPercent = fill
 		for _, c := range batch {
 			key := []byte(c.key)
 			exists := entries.Get(key) != nil
