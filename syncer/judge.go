@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
@@ -34,7 +35,7 @@ func (j judge) poke() {
 
 func (e *Engine) judgeLoop(ctx context.Context) {
 	for {
-		wait := e.judgeHeld(time.Now())
+		wait := e.judgeHeld(ctx, time.Now())
 		timer := time.NewTimer(wait)
 		select {
 		case <-e.judge.wake:
@@ -52,7 +53,7 @@ func (e *Engine) judgeLoop(ctx context.Context) {
 }
 
 // judgeHeld looks at what is held and returns when to look again.
-func (e *Engine) judgeHeld(now time.Time) time.Duration {
+func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 	held := e.dirty.Held()
 	if held.Keys == 0 {
 		e.halt(0)
@@ -79,7 +80,21 @@ func (e *Engine) judgeHeld(now time.Time) time.Duration {
 	e.mu.Unlock()
 	e.halt(0)
 	e.dirty.Release()
+	if err := e.dirty.ReleaseRest(ctx, e.baseKeys()); err != nil && ctx.Err() == nil {
+		e.log.Error("could not find all deletions that may go; the others are held on", "error", err)
+	}
 	return judgeTick
+}
+
+// baseKeys are all that can be deleted.
+func (e *Engine) baseKeys() iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for b, err := range e.base.Range("") {
+			if !yield(b.Key, err) {
+				return
+			}
+		}
+	}
 }
 
 func (e *Engine) halt(deletes int64) {

@@ -47,6 +47,9 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 		}
 		op := rules.Allow(plan.Decide(item))
 		if op == plan.None {
+			if err := e.dirty.Recheck(ctx, item.Key); err != nil {
+				return err
+			}
 			continue
 		}
 		if op == plan.Download || op == plan.Resolve {

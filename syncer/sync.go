@@ -241,6 +241,11 @@ func (e *Engine) hear(ctx context.Context, w *watch.Watcher) {
 				return
 			}
 			if ev.Kind == watch.Path {
+				// While there is no room, events collapse in the watcher, to
+				// fewer that reach further.
+				if e.dirty.Room(ctx) != nil {
+					return
+				}
 				e.dirty.Touch(entry.Path(ev.Path))
 				continue
 			}

@@ -198,14 +198,17 @@ func checkSize(info minio.ObjectInfo, size int64) error {
 }
 
 // copyAt copies exactly length bytes of r to dst at offset and into h, and
-// returns how many it wrote.
+// returns how many of them arrived. dst gets whole aligned pieces, whatever
+// pieces the network has: what looks for zeroes to leave out, block by block,
+// would not see them in blocks that come in two halves.
 func copyAt(dst io.WriterAt, offset int64, r io.Reader, length int64, h hash.Hash) (int64, error) {
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
 	var done int64
 	for done < length {
-		b := (*buffer)[:min(length-done, int64(len(*buffer)))]
-		n, readErr := r.Read(b)
+		piece := copyBufferSize - (offset+done)%copyBufferSize
+		b := (*buffer)[:min(length-done, piece)]
+		n, readErr := io.ReadFull(r, b)
 		if n > 0 {
 			if _, err := dst.WriteAt(b[:n], offset+done); err != nil {
 				return done, &localError{err}
@@ -213,7 +216,7 @@ func copyAt(dst io.WriterAt, offset int64, r io.Reader, length int64, h hash.Has
 			h.Write(b[:n])
 			done += int64(n)
 		}
-		if readErr != nil && done < length {
+		if readErr != nil {
 			if errors.Is(readErr, io.EOF) {
 				readErr = io.ErrUnexpectedEOF
 			}
