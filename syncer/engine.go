@@ -78,6 +78,8 @@ type Engine struct {
 	odometer odometer
 	inStep   chan struct{} // closed once the first full pass of a sync has succeeded
 
+	attendEvery time.Duration // to look for other writers, or at the bucket
+
 	// mu guards what the passes learn.
 	mu        sync.Mutex
 	rules     plan.Rules
@@ -125,6 +127,10 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		growing:  newGrowing(),
 		doubtful: map[string]struct{}{},
 		inStep:   make(chan struct{}),
+	}
+	e.attendEvery = rosterInterval
+	if e.readOnly() {
+		e.attendEvery = followInterval
 	}
 	deps.Metrics.Observe(e.Status)
 	return e, nil

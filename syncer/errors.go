@@ -66,7 +66,7 @@ func storeWide(err error) bool {
 // error is what `kubectl describe pod` shows.
 func fatalForRestore(err error) bool {
 	return errors.Is(err, store.ErrAccessDenied) || errors.Is(err, store.ErrNoBucket) ||
-		errors.Is(err, tree.ErrFull)
+		errors.Is(err, tree.ErrFull) || errors.Is(err, ErrBucketReplaced)
 }
 
 // conditionOf is the word for err in a status.

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -78,6 +79,7 @@ func (e *Engine) passing(delta int) {
 // The others are reported, and never touched.
 func (e *Engine) listRemote(ctx context.Context, dir string) iter.Seq2[entry.Remote, error] {
 	return func(yield func(entry.Remote, error) bool) {
+		identified := false
 		for obj, err := range e.store.List(ctx, e.cfg.Prefix+dir) {
 			if err != nil {
 				yield(entry.Remote{}, err)
@@ -85,6 +87,7 @@ func (e *Engine) listRemote(ctx context.Context, dir string) iter.Seq2[entry.Rem
 			}
 			e.odometer.moved.Add(1)
 			r := e.remote(obj)
+			identified = identified || r.Key == contract.IdentityKey
 			if r.Key == "" || reserved(r.Key) { // the prefix's own folder object, or ours
 				continue
 			}
@@ -96,7 +99,32 @@ func (e *Engine) listRemote(ctx context.Context, dir string) iter.Seq2[entry.Rem
 				return
 			}
 		}
+		if dir != "" || identified {
+			return
+		}
+		if err := e.unidentified(ctx); err != nil {
+			yield(entry.Remote{}, err)
+		}
 	}
+}
+
+// unidentified judges a listing of the whole prefix that lacks the prefix's
+// identity. Where there is one, the listing is not of this prefix: what
+// answered was not the store, but something that says "empty" in its place.
+func (e *Engine) unidentified(ctx context.Context) error {
+	known, err := e.base.Meta(metaRemote)
+	if err != nil || known == "" {
+		return err
+	}
+	key := e.cfg.Prefix + contract.IdentityKey
+	_, err = e.store.Stat(ctx, key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrBucketReplaced
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("list %s: the answer lacks %s, which is there: %w", e.cfg.Prefix, key, store.ErrUnreachable)
 }
 
 func reserved(key string) bool {

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/base"
+	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store/s3"
@@ -46,6 +49,12 @@ type node struct {
 	state  string
 	config Config
 	wrap   func(store.Store) store.Store // what the engine is given instead
+
+	credentials string        // folder, instead of the server's own
+	stall       time.Duration // patience with a connection that stands still
+	attendEvery time.Duration // to look at the bucket, instead of the usual
+	metrics     *metrics.Metrics
+	logged      logBook
 
 	engine *Engine
 	close  func()
@@ -86,11 +95,15 @@ func (n *node) open() *Engine {
 			n.t.Fatal(err)
 		}
 	}
-	st, err := s3.New(s3.Config{
-		Endpoint: n.rig.endpoint, Region: testenv.Region, Bucket: n.config.Bucket,
-		AccessKey: n.rig.server.AccessKey, SecretKey: n.rig.server.SecretKey,
+	cfg := s3.Config{
+		Endpoint: n.rig.endpoint, Region: testenv.Region, Bucket: n.config.Bucket, Prefix: n.config.Prefix,
+		CredentialsDir: n.credentials, StallTimeout: n.stall,
 		Concurrency: n.config.Concurrency,
-	})
+	}
+	if n.credentials == "" {
+		cfg.AccessKey, cfg.SecretKey = n.rig.server.AccessKey, n.rig.server.SecretKey
+	}
+	st, err := s3.New(cfg)
 	must(err)
 	var remote store.Store = st
 	if n.wrap != nil {
@@ -100,10 +113,18 @@ func (n *node) open() *Engine {
 	must(err)
 	db, err := base.Open(n.state)
 	must(err)
-	log := slog.New(slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n.engine, err = New(n.config, Deps{Store: remote, Tree: tr, Base: db, Log: log})
+	log := slog.New(slog.NewMultiHandler(
+		slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}),
+		slog.NewTextHandler(&n.logged, &slog.HandlerOptions{Level: slog.LevelInfo}), // the default
+	))
+	n.metrics = metrics.New()
+	n.engine, err = New(n.config, Deps{Store: remote, Tree: tr, Base: db, Log: log, Metrics: n.metrics})
 	must(err)
+	if n.attendEvery > 0 {
+		n.engine.attendEvery = n.attendEvery
+	}
 	n.close = func() {
+		st.Close()
 		if err := db.Close(); err != nil {
 			n.t.Error(err)
 		}
@@ -112,6 +133,24 @@ func (n *node) open() *Engine {
 		}
 	}
 	return n.engine
+}
+
+// logBook is what an engine has logged, for people, so far.
+type logBook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBook) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Count(b.text.Bytes(), []byte(text))
 }
 
 func (n *node) shut() {

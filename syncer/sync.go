@@ -90,7 +90,9 @@ func (m *meeting) converse(ctx context.Context, watcher *watch.Watcher) error {
 		return nil
 	}
 	m.state.update(func(s *status.Status) { s.Watching = true })
-	if m.getInStep(ctx) != nil {
+	if err := m.getInStep(ctx); errors.Is(err, ErrBucketReplaced) {
+		return err
+	} else if err != nil {
 		return nil
 	}
 	if !m.readOnly() {
@@ -102,7 +104,7 @@ func (m *meeting) converse(ctx context.Context, watcher *watch.Watcher) error {
 // getInStep gets to know the store and the bucket and finds every difference.
 // The workers start once it is clear that the base speaks of this bucket, and
 // deletions are let through once a listing was complete. It ends early only
-// with ctx, and can then be called again.
+// with ctx, and can then be called again, or with [ErrBucketReplaced].
 func (m *meeting) getInStep(ctx context.Context) error {
 	never := func(error) bool { return false }
 	if err := m.connect(ctx, never); err != nil {
@@ -123,7 +125,8 @@ func (m *meeting) getInStep(ctx context.Context) error {
 	if err := m.recallAll(ctx); err != nil {
 		return err
 	}
-	if err := m.listedPass(ctx, never); err != nil {
+	replaced := func(err error) bool { return errors.Is(err, ErrBucketReplaced) }
+	if err := m.listedPass(ctx, replaced); err != nil {
 		return err
 	}
 	// A volume that was complete before does not wait for what may take long,
@@ -179,11 +182,7 @@ func (e *Engine) tryConditions(ctx context.Context) {
 
 // attend pulls while there are other writers, and once more after each leaves.
 func (m *meeting) attend(ctx context.Context) error {
-	interval := rosterInterval
-	if m.readOnly() {
-		interval = followInterval
-	}
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(m.attendEvery)
 	defer ticker.Stop()
 	owed := false // a pull that failed
 	for {
@@ -211,6 +210,9 @@ func (m *meeting) attend(ctx context.Context) error {
 			continue
 		}
 		if err := m.pass(ctx, "", true); err != nil {
+			if errors.Is(err, ErrBucketReplaced) {
+				return err
+			}
 			owed = true
 			if ctx.Err() == nil && m.state.fail(err) {
 				m.log.Warn("could not pull; will try again", "error", err)

@@ -137,7 +137,7 @@ func (r *Roster) Look(ctx context.Context) (others []string, news bool, err erro
 	ours, there := found[r.key()]
 	delete(found, r.key())
 	if announced && !there {
-		return nil, false, ErrForgotten
+		return nil, false, r.missing(ctx)
 	}
 	if time.Since(r.renewed) >= renewEvery {
 		if err := r.Announce(ctx); err != nil {
@@ -163,6 +163,19 @@ func (r *Roster) Look(ctx context.Context) (others []string, news bool, err erro
 	slices.Sort(others)
 	news, r.news = r.news, false
 	return others, news, nil
+}
+
+// missing says what it means that a listing lacks our own object: it is gone,
+// or something in between answers for the store with a listing that is none.
+func (r *Roster) missing(ctx context.Context) error {
+	_, _, err := r.store.Read(ctx, r.key())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return ErrForgotten
+	case err != nil:
+		return fmt.Errorf("look for other writers: %w", err)
+	}
+	return fmt.Errorf("look for other writers: the listing lacks %s, which is there: %w", r.key(), store.ErrUnreachable)
 }
 
 // sight notes the state of another writer, reading its object only when that

@@ -31,6 +31,7 @@ type bucket struct {
 	reads   int
 	skew    time.Duration
 	fail    func(action, key string) error // nil: never
+	empty   bool                           // listings show nothing
 }
 
 type object struct {
@@ -51,6 +52,9 @@ func (b *bucket) List(_ context.Context, prefix string) iter.Seq2[store.Object, 
 	return func(yield func(store.Object, error) bool) {
 		b.mu.Lock()
 		objects := maps.Clone(b.objects)
+		if b.empty {
+			clear(objects)
+		}
 		err := b.failing("list", prefix)
 		b.mu.Unlock()
 		for _, key := range slices.Sorted(maps.Keys(objects)) {
@@ -413,6 +417,18 @@ func TestForgotten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A listing that lacks our own presence, which is there, is none.
+func TestListingThatIsNone(t *testing.T) {
+	inBubble(t, func(t *testing.T, s stage) {
+		a := s.writer("a")
+		s.looks(a, false)
+		s.empty = true
+		s.fails(a, store.ErrUnreachable)
+		s.empty = false
+		s.looks(a, false)
+	})
 }
 
 func TestReleaseWithoutAnnounce(t *testing.T) {
