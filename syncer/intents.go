@@ -41,6 +41,10 @@ func (e *Engine) recall(ctx context.Context, key string) (recollection, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return own, nil
 	}
+	if errors.Is(err, store.ErrKeyRejected) { // it never arrives
+		own.underWay = false
+		return own, nil
+	}
 	if err != nil {
 		return own, err
 	}

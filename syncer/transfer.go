@@ -120,7 +120,7 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 		return err
 	}
 	obj, err := e.send(ctx, u)
-	if errors.Is(err, store.ErrPrecondition) {
+	if errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrKeyRejected) {
 		e.base.Undone(intent)
 	}
 	return obj, err

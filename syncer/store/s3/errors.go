@@ -39,10 +39,11 @@ var codes = map[string]error{
 	"XAdminUserNotFound":    store.ErrAccessDenied, // versitygw
 	"BucketAlreadyExists":   store.ErrAccessDenied, // and belongs to someone else
 
-	"KeyTooLongError":         store.ErrKeyRejected,
-	"InvalidURI":              store.ErrKeyRejected,
-	"XMinioInvalidObjectName": store.ErrKeyRejected,
-	"XMinioInvalidUTF":        store.ErrKeyRejected,
+	"KeyTooLongError":           store.ErrKeyRejected,
+	"InvalidURI":                store.ErrKeyRejected,
+	"XMinioInvalidObjectName":   store.ErrKeyRejected,
+	"XMinioInvalidResourceName": store.ErrKeyRejected, // a segment that reads like . or ..
+	"XMinioInvalidUTF":          store.ErrKeyRejected,
 
 	"XMinioObjectExistsAsDirectory": store.ErrKeyConflict,
 	"XMinioParentIsObject":          store.ErrKeyConflict,

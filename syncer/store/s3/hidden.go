@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -96,6 +97,8 @@ func (s *Store) isOrWas(ctx context.Context, key string) (bool, error) {
 		return true, nil
 	case errors.Is(class(err), store.ErrNotFound):
 		return false, nil
+	case answer(err).StatusCode == http.StatusBadRequest:
+		_, err = s.head(ctx, key) // says what is bad
 	}
 	return false, err
 }

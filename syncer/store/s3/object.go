@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
@@ -97,7 +98,8 @@ func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) 
 	if err == nil {
 		err = checkAnswer(info)
 	}
-	if !errors.Is(class(err), store.ErrNotFound) {
+	// A 400 may be said of the name, for good, or of anything else.
+	if !errors.Is(class(err), store.ErrNotFound) && answer(err).StatusCode != http.StatusBadRequest {
 		return info, err
 	}
 	// An answer to HEAD has no body: this 404 may be the bucket's or even, from

@@ -107,7 +107,7 @@ func TestMinIO(t *testing.T) {
 			ListingMetadata: true, FolderObjects: true,
 		},
 		Hides:   true,
-		Refuses: []string{"__XLDIR__"},
+		Refuses: []string{"__XLDIR__", ". ", " ..", `..\up`},
 	})
 }
 

@@ -26,6 +26,7 @@ func Names() []string {
 		"caf\u00e9 NFC", "cafe\u0301 NFD", "\u00fc", "u\u0308", "日本語", "العربية", "emoji \U0001F600", "zero\u200bwidth",
 		"\ufeffbom", "\u202eoverride", "\ufffd", "\U0010ffff", "part.1", "xl.meta", "__XLDIR__", ".minio.sys",
 		strings.Repeat("x", 255), strings.Repeat("é", 127), "...", "..a", "a..", "....",
+		". ", " ..", `..\up`,
 	}
 	// Every single byte that may stand in a name.
 	for c := byte(1); c < 0x80; c++ {
