@@ -160,8 +160,12 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 }
 
 func (e *Engine) unsyncable(key, reason string) {
-	if e.state.unsync(key, reason) {
+	switch e.state.unsync(key, reason) {
+	case byName:
 		e.log.Warn("path cannot be synced", "path", key, "reason", reason)
+	case first:
+		e.log.Warn("too many paths cannot be synced to name each; the status counts all of them",
+			"named", namedMax, "path", key, "reason", reason)
 	}
 }
 
@@ -170,7 +174,7 @@ func (e *Engine) look(ctx context.Context, w dirty.Work) (result, error) {
 	if !e.filter.Match(w.Key) {
 		return result{}, nil
 	}
-	known := w.Remote
+	known, asked := w.Remote, false
 	for range replans {
 		own, err := e.recall(ctx, w.Key)
 		if err != nil {
@@ -194,12 +198,13 @@ func (e *Engine) look(ctx context.Context, w dirty.Work) (result, error) {
 		}
 		r, err := e.apply(ctx, w, item)
 		if !errors.Is(err, store.ErrPrecondition) && !errors.Is(err, store.ErrNotFound) {
-			if err == nil {
+			// A look that needed no word of the store says nothing about it.
+			if err == nil && (asked || own.asked || r.put != nil || r.forget) {
 				e.storeAnswered()
 			}
 			return own.remember(r), err
 		}
-		known = &dirty.Remote{}
+		known, asked = &dirty.Remote{}, true
 		if known.Object, err = e.stat(ctx, w.Key); err != nil {
 			return result{}, err
 		}

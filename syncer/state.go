@@ -1,10 +1,8 @@
 package syncer
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +16,7 @@ const shownPaths = 20
 type state struct {
 	mu         sync.Mutex
 	s          status.Status
-	unsyncable map[string]string // key → reason
+	unsyncable *unsyncables
 	// degraded says why some folders are not watched, and how many.
 	degraded func() (reason string, folders int)
 }
@@ -26,7 +24,7 @@ type state struct {
 func newState() *state {
 	return &state{
 		s:          status.Status{Phase: status.Starting, Condition: status.OK, Since: time.Now()},
-		unsyncable: map[string]string{},
+		unsyncable: newUnsyncables(),
 	}
 }
 
@@ -41,16 +39,7 @@ func (s *state) snapshot() status.Status {
 			snap.Notes = append(snap.Notes, fmt.Sprintf("%d folders are scanned instead of watched: %s", folders, reason))
 		}
 	}
-	snap.Unsyncable = int64(len(s.unsyncable))
-	snap.UnsyncableByReason = map[string]int64{}
-	for key, reason := range s.unsyncable {
-		// "permission: open a/b: …": what comes first is one of a few.
-		word, _, _ := strings.Cut(reason, ": ")
-		snap.UnsyncableByReason[word]++
-		snap.UnsyncablePaths = append(snap.UnsyncablePaths, status.PathReason{Path: key, Reason: reason})
-	}
-	slices.SortFunc(snap.UnsyncablePaths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
-	snap.UnsyncablePaths = snap.UnsyncablePaths[:min(len(snap.UnsyncablePaths), shownPaths)]
+	snap.Unsyncable, snap.UnsyncableByReason, snap.UnsyncablePaths = s.unsyncable.report(shownPaths)
 	return snap
 }
 
@@ -92,18 +81,15 @@ func (s *state) ok() bool {
 	return true
 }
 
-// unsync notes that key cannot be synced; "" takes the note away. It reports
-// whether that is news.
-func (s *state) unsync(key, reason string) bool {
+// unsync notes that key cannot be synced; "" takes the note away.
+func (s *state) unsync(key, reason string) told {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, known := s.unsyncable[key]
 	if reason == "" {
-		delete(s.unsyncable, key)
-		return known
+		s.unsyncable.drop(key)
+		return oldNews
 	}
-	s.unsyncable[key] = reason
-	return old != reason
+	return s.unsyncable.put(key, reason)
 }
 
 // expected counts an entry that is to be brought from the bucket.

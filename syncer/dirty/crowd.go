@@ -9,10 +9,10 @@ import (
 
 // heldMax is how many held deletions are kept as they are. When a volume is
 // emptied there may be a million, which wait for a person. Of those beyond
-// heldMax the set keeps a fingerprint of the key, ten to twenty bytes in all,
-// instead of some four hundred: enough to count them, to know one again, and
-// to find them all among the keys of the base, since only what is in the base
-// can be deleted.
+// heldMax the set keeps a fingerprint of the key, less than forty bytes in all
+// instead of more than four hundred: enough to count them, to know one again,
+// and to find them all among the keys of the base, since only what is in the
+// base can be deleted.
 const heldMax = 10_000
 
 // crowd is a set of held deletions without their keys. Two of a million keys
@@ -76,7 +76,11 @@ func (c *crowd) span(o crowd) {
 
 // join takes over all of o.
 func (c *crowd) join(o crowd) {
-	if o.len() == 0 {
+	switch {
+	case o.len() == 0:
+		return
+	case c.len() == 0: // no copy, which would take as much again
+		*c = o
 		return
 	}
 	for print := range o.present {

@@ -1,0 +1,107 @@
+package syncer
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+)
+
+// namedMax is how many paths that cannot be synced are kept by name.
+const namedMax = 1000
+
+// unsyncables are the paths that cannot be synced, each with its reason. There
+// may be a million of them, because of one wrong owner: those beyond namedMax
+// are kept as a fingerprint of the path and the kind of their reason. They are
+// counted all the same, and get their names when there is room and a scan
+// meets them again.
+type unsyncables struct {
+	room   int // for named
+	seed   maphash.Seed
+	named  map[string]string              // key → reason
+	others map[string]map[uint64]struct{} // kind → fingerprints of keys
+}
+
+func newUnsyncables() *unsyncables {
+	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]string{}, others: map[string]map[uint64]struct{}{}}
+}
+
+// kindOf "permission: open a/b: …" is what comes first, which is one of a few.
+func kindOf(reason string) string {
+	kind, _, _ := strings.Cut(reason, ": ")
+	return kind
+}
+
+// told is what a new note of an unsyncable path is to a reader of the log.
+type told uint8
+
+const (
+	oldNews    told = iota
+	byName          // to be told with the path
+	first           // of those that are only counted: to be told that there are such
+	countedToo      // one more of those
+)
+
+func (u *unsyncables) put(key, reason string) told {
+	if old, ok := u.named[key]; ok {
+		u.named[key] = reason
+		if old == reason {
+			return oldNews
+		}
+		return byName
+	}
+	print, kind := maphash.String(u.seed, key), kindOf(reason)
+	_, known := u.others[kind][print]
+	if known && len(u.named) >= u.room {
+		return oldNews
+	}
+	u.dropOther(print)
+	switch {
+	case len(u.named) < u.room:
+		u.named[key] = reason
+		return byName
+	case u.others[kind] == nil:
+		u.others[kind] = map[uint64]struct{}{}
+	}
+	u.others[kind][print] = struct{}{}
+	if len(u.others) == 1 && len(u.others[kind]) == 1 {
+		return first
+	}
+	return countedToo
+}
+
+// drop takes the note of key away, if there is one.
+func (u *unsyncables) drop(key string) {
+	if _, ok := u.named[key]; ok {
+		delete(u.named, key)
+	} else if len(u.others) > 0 {
+		u.dropOther(maphash.String(u.seed, key))
+	}
+}
+
+func (u *unsyncables) dropOther(print uint64) {
+	for kind, prints := range u.others {
+		if delete(prints, print); len(prints) == 0 {
+			delete(u.others, kind)
+		}
+	}
+}
+
+// report counts all by kind, and names the first few.
+func (u *unsyncables) report(shown int) (total int64, byKind map[string]int64, paths []status.PathReason) {
+	byKind = map[string]int64{}
+	for key, reason := range u.named {
+		byKind[kindOf(reason)]++
+		paths = append(paths, status.PathReason{Path: key, Reason: reason})
+	}
+	for kind, prints := range u.others {
+		byKind[kind] += int64(len(prints))
+	}
+	for _, n := range byKind {
+		total += n
+	}
+	slices.SortFunc(paths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
+	return total, byKind, paths[:min(len(paths), shown)]
+}
