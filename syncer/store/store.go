@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,8 @@ var (
 	ErrKeyRejected = errors.New("store does not accept this name")
 	// ErrKeyConflict: the store has no room for both a and a/b.
 	ErrKeyConflict = errors.New("a file and a folder of one name")
+	// ErrNoVersions: the bucket does not keep what is overwritten or deleted.
+	ErrNoVersions = errors.New("the bucket keeps no versions")
 	// ErrDamaged: the bytes are not those that the checksum was made of.
 	ErrDamaged = errors.New("checksum mismatch")
 )
@@ -71,14 +74,8 @@ type Upload struct {
 	Commit func() error
 }
 
-// Store is one bucket.
-type Store interface {
-	// CheckBucket returns nil, ErrNoBucket, ErrAccessDenied or ErrUnreachable.
-	CheckBucket(ctx context.Context) error
-	// CreateBucket creates the bucket, versioned where the store can. It is
-	// no error when the bucket exists and belongs to the caller.
-	CreateBucket(ctx context.Context) error
-
+// Reader is what can be asked of a bucket, as it is or as it was.
+type Reader interface {
 	// List yields the objects whose keys begin with prefix, in byte order of
 	// their keys. After the first error nothing more is yielded: a listing
 	// without an error is complete.
@@ -94,6 +91,39 @@ type Store interface {
 	// object of another size is ErrPrecondition. The returned Object carries
 	// the metadata.
 	Download(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (Object, error)
+}
+
+// A bucket as it was (see [Store.At]) has several states of one key with one
+// ETag: the same content, written twice with other metadata. So its ETags name
+// the version as well: "<etag> <version>". No ETag has a blank in it, see
+// https://www.rfc-editor.org/rfc/rfc9110#name-etag.
+const versionMark = " "
+
+// VersionETag is the ETag of one version of an object.
+func VersionETag(etag, version string) string { return etag + versionMark + version }
+
+// SplitETag takes apart what [VersionETag] has put together. An ETag that names
+// no version comes back as it is.
+func SplitETag(etag string) (plain, version string) {
+	plain, version, _ = strings.Cut(etag, versionMark)
+	return plain, version
+}
+
+// Store is one bucket.
+type Store interface {
+	Reader
+
+	// CheckBucket returns nil, ErrNoBucket, ErrAccessDenied or ErrUnreachable.
+	CheckBucket(ctx context.Context) error
+	// CreateBucket creates the bucket, versioned where the store can. It is
+	// no error when the bucket exists and belongs to the caller.
+	CreateBucket(ctx context.Context) error
+
+	// At is the bucket as it was at t by the store's own clock, that moment
+	// included. What it yields has the ETags of [VersionETag], and takes only
+	// those. ErrNoVersions if the bucket does not keep every version.
+	At(ctx context.Context, t time.Time) (Reader, error)
+
 	// Upload writes one object; see [Upload]. The returned Object has at
 	// least Key, Size and ETag.
 	Upload(ctx context.Context, u Upload) (Object, error)

@@ -56,7 +56,7 @@ func (s *Store) downloadWhole(ctx context.Context, key, etag string, size int64,
 			return info, err
 		}
 		rest := byteRange{done, size}
-		if err := s.fetch(ctx, key, info.ETag, rest, dst, h); err != nil {
+		if err := s.fetch(ctx, key, sameState(info, etag), rest, dst, h); err != nil {
 			return info, err
 		}
 	}
@@ -66,13 +66,15 @@ func (s *Store) downloadWhole(ctx context.Context, key, etag string, size int64,
 // downloadRanges asks what there is and then fetches the pieces of just that,
 // several at a time.
 func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (minio.ObjectInfo, error) {
-	info, err := s.head(ctx, key)
+	plain, version := store.SplitETag(etag)
+	info, err := s.headVersion(ctx, key, version)
 	switch {
 	case err != nil:
 		return info, err
-	case etag != "" && info.ETag != etag:
+	case plain != "" && info.ETag != plain:
 		return info, store.ErrPrecondition
 	}
+	etag = sameState(info, etag)
 	if err := checkSize(info, size); err != nil {
 		return info, err
 	}
@@ -81,7 +83,7 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 	case err != nil:
 		return info, err
 	case d.known() && !d.piecewise():
-		return s.downloadWhole(ctx, key, info.ETag, size, dst)
+		return s.downloadWhole(ctx, key, etag, size, dst)
 	}
 
 	length := partSize(size, s.partSize)
@@ -99,7 +101,7 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 			}
 			defer s.transfers.Release(1)
 			h := d.pieceHasher()
-			err := s.fetch(ctx, key, info.ETag, r, dst, h)
+			err := s.fetch(ctx, key, etag, r, dst, h)
 			pieces[i] = piece{sum: h.Sum(nil), length: r.to - r.from}
 			return err
 		})
@@ -110,6 +112,15 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 	return info, d.checkPieces(pieces)
 }
 
+// sameState is the ETag that fetches more of what info describes, which was
+// asked for as etag.
+func sameState(info minio.ObjectInfo, etag string) string {
+	if _, version := store.SplitETag(etag); version != "" {
+		return store.VersionETag(info.ETag, version)
+	}
+	return info.ETag
+}
+
 // digest is digestOf, and finds out how long parts are where that matters.
 func (s *Store) digest(ctx context.Context, info minio.ObjectInfo) (digest, error) {
 	d := digestOf(info)
@@ -117,7 +128,7 @@ func (s *Store) digest(ctx context.Context, info minio.ObjectInfo) (digest, erro
 		return d, nil
 	}
 	var opts minio.StatObjectOptions
-	opts.PartNumber = 1
+	opts.PartNumber, opts.VersionID = 1, info.VersionID
 	if err := opts.SetMatchETag(info.ETag); err != nil {
 		return d, err
 	}

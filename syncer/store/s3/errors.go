@@ -90,7 +90,7 @@ func class(err error) error {
 	}
 	for _, known := range []error{
 		store.ErrNotFound, store.ErrNoBucket, store.ErrAccessDenied, store.ErrPrecondition, store.ErrUnreachable,
-		store.ErrFull, store.ErrKeyRejected, store.ErrKeyConflict, store.ErrDamaged,
+		store.ErrFull, store.ErrKeyRejected, store.ErrKeyConflict, store.ErrNoVersions, store.ErrDamaged,
 	} {
 		if errors.Is(err, known) {
 			return known

@@ -27,7 +27,11 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 
 // Read implements [store.Store]. Objects of more than 1 MiB are refused.
 func (s *Store) Read(ctx context.Context, key string) ([]byte, store.Object, error) {
-	body, info, err := s.get(ctx, key, "", nil)
+	return s.read(ctx, key, "")
+}
+
+func (s *Store) read(ctx context.Context, key, etag string) ([]byte, store.Object, error) {
+	body, info, err := s.get(ctx, key, etag, nil)
 	if err != nil {
 		return nil, store.Object{}, s.fail(ctx, "read", key, err)
 	}
@@ -89,11 +93,17 @@ func (s *Store) delete(ctx context.Context, key, etag string) error {
 
 // head asks for everything but the content.
 func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) {
+	return s.headVersion(ctx, key, "")
+}
+
+// headVersion asks for a version, the current one if it is empty.
+func (s *Store) headVersion(ctx context.Context, key, version string) (minio.ObjectInfo, error) {
 	if err := checkKey(key); err != nil {
 		return minio.ObjectInfo{}, err
 	}
 	var opts minio.StatObjectOptions
 	opts.Set(checksumMode, checksumEnabled)
+	opts.VersionID = version
 	info, err := s.client.StatObject(ctx, s.bucket, key, opts)
 	if err == nil {
 		err = checkAnswer(info)
@@ -104,7 +114,7 @@ func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) 
 	}
 	// An answer to HEAD has no body: this 404 may be the bucket's or even, from
 	// versitygw, an unknown user's. That an object is gone must be certain.
-	body, info, err := s.get(ctx, key, "", nil)
+	body, info, err := s.get(ctx, key, store.VersionETag("", version), nil)
 	if err == nil {
 		body.Close()
 	}
@@ -114,7 +124,8 @@ func (s *Store) head(ctx context.Context, key string) (minio.ObjectInfo, error) 
 // byteRange is the half-open range [from, to) of an object.
 type byteRange struct{ from, to int64 }
 
-// get begins to fetch an object, if etag is not empty only in that state.
+// get begins to fetch an object, if etag is not empty only in that state. An
+// ETag of [store.VersionETag] fetches that version.
 func (s *Store) get(ctx context.Context, key, etag string, r *byteRange) (io.ReadCloser, minio.ObjectInfo, error) {
 	if err := checkKey(key); err != nil {
 		return nil, minio.ObjectInfo{}, err
@@ -123,6 +134,7 @@ func (s *Store) get(ctx context.Context, key, etag string, r *byteRange) (io.Rea
 	// Not opts.Checksum: we check ourselves, while writing, and know what to
 	// call a mismatch.
 	opts.Set(checksumMode, checksumEnabled)
+	etag, opts.VersionID = store.SplitETag(etag)
 	if etag != "" {
 		if err := opts.SetMatchETag(etag); err != nil {
 			return nil, minio.ObjectInfo{}, err

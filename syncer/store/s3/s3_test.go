@@ -119,6 +119,7 @@ func TestVersitygw(t *testing.T) {
 			ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
 			FolderObjects: true,
 		},
+		NoPast:  true,
 		Refuses: append(controlNames(), "__XLDIR__"),
 	})
 }

@@ -151,6 +151,8 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		root = "<Error"
 	case response.StatusCode == http.StatusOK && r.URL.Query().Has("list-type"):
 		root = "<ListBucketResult"
+	case response.StatusCode == http.StatusOK && r.URL.Query().Has("versions"):
+		root = "<ListVersionsResult"
 	default:
 		return response, nil
 	}

@@ -29,6 +29,8 @@ type Subject struct {
 	// Folders says that every folder with something in it has an object that
 	// can be looked up, though nobody wrote it and no listing shows it.
 	Folders bool
+	// NoPast says that a vendor's versions do not tell what was when.
+	NoPast bool
 	// Refuses are those of [Names] that this vendor does not take.
 	Refuses []string
 
@@ -66,6 +68,7 @@ func Run(t *testing.T, newSubject func(testing.TB) *Subject) {
 		{"ListEnds", testListEnds},
 		{"Missing", testMissing},
 		{"Delete", testDelete},
+		{"Past", testPast},
 		{"FolderObjects", testFolderObjects},
 		{"FileAndFolder", testFileAndFolder},
 		{"FileBecomesFolder", testFileBecomesFolder},
@@ -175,7 +178,7 @@ func wantUnclassified(t testing.TB, what string, err, want error) {
 
 var classes = []error{
 	store.ErrNotFound, store.ErrNoBucket, store.ErrAccessDenied, store.ErrPrecondition, store.ErrUnreachable,
-	store.ErrFull, store.ErrKeyRejected, store.ErrKeyConflict, store.ErrDamaged,
+	store.ErrFull, store.ErrKeyRejected, store.ErrKeyConflict, store.ErrNoVersions, store.ErrDamaged,
 }
 
 // everyMethod calls each method that talks to the bucket, for errors that all
