@@ -19,7 +19,9 @@ type between struct {
 	answer atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 	// spoil changes what the store answered.
 	spoil atomic.Pointer[func(*http.Response) error]
-	asked atomic.Int64 // listings of all files, whoever answered
+	// requests are all that were made, asked the listings of all files among
+	// them, whoever answered.
+	requests, asked atomic.Int64
 }
 
 // between puts a proxy in front of the rig's store, for nodes that are made
@@ -48,6 +50,7 @@ func (r *rig) between(t *testing.T) *between {
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		b.requests.Add(1)
 		if listsFiles(request) && !request.URL.Query().Has("continuation-token") {
 			b.asked.Add(1)
 		}

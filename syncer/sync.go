@@ -185,6 +185,7 @@ func (m *meeting) attend(ctx context.Context) error {
 	ticker := time.NewTicker(m.attendEvery)
 	defer ticker.Stop()
 	owed := false // a pull that failed
+	lost := false // the last look at the others failed
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,10 +199,15 @@ func (m *meeting) attend(ctx context.Context) error {
 				return ErrBucketReplaced
 			}
 			if err != nil {
+				lost = true
 				if ctx.Err() == nil && m.state.fail(err) {
 					m.log.Warn("could not look for other writers; will try again", "error", err)
 				}
 				continue
+			}
+			if lost { // and perhaps nobody else will ask
+				lost = false
+				m.storeAnswered()
 			}
 			m.state.update(func(s *status.Status) { s.OtherWriters = others })
 			pull = owed || news || len(others) > 0
