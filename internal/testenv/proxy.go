@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -26,9 +27,17 @@ func (s *Server) Faulty(t testing.TB) *FaultyPath {
 		t.Fatal(err)
 	}
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	proxy := toxiproxy.NewProxy(api, t.Name(), "127.0.0.1:0", u.Host)
-	if err := proxy.Start(); err != nil {
-		t.Fatalf("start a proxy to %s: %v", s.Name, err)
+	// Not a port that the kernel chooses: while the path is cut it could become
+	// that of somebody's outgoing connection, and there would be no way to mend.
+	var proxy *toxiproxy.Proxy
+	for attempt := 1; ; attempt++ {
+		proxy = toxiproxy.NewProxy(api, t.Name(), fmt.Sprintf("127.0.0.1:%d", freePort(t)), u.Host)
+		if err = proxy.Start(); err == nil {
+			break
+		}
+		if attempt == 5 {
+			t.Fatalf("start a proxy to %s: %v", s.Name, err)
+		}
 	}
 	t.Cleanup(proxy.Stop)
 	return &FaultyPath{Endpoint: u.Scheme + "://" + proxy.Listen, proxy: proxy}
