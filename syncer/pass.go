@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
@@ -20,9 +22,14 @@ import (
 // objects are taken to be what the base says. A pass that ends in an error has
 // concluded nothing about what it did not reach.
 func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
-	e.passing(+1)
-	defer e.passing(-1)
 	started := time.Now()
+	e.passing(+1)
+	defer func() {
+		// What the whole pass has found counts as found together: a new name
+		// may be seconds after the old one in key order.
+		e.dirty.Scanned(started)
+		e.passing(-1)
+	}()
 
 	remote := iter.Seq2[entry.Remote, error](func(func(entry.Remote, error) bool) {})
 	if listed {
@@ -182,7 +189,7 @@ func (e *Engine) scanLoop(ctx context.Context) {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	for {
-		var dir string
+		dirs := []string{""}
 		var waiting []chan<- error
 		select {
 		case <-ctx.Done():
@@ -190,19 +197,19 @@ func (e *Engine) scanLoop(ctx context.Context) {
 		case <-ticker.C:
 		case <-retry.C:
 		case first := <-e.scans:
-			dir, waiting = e.gather(first)
+			dirs, waiting = e.gather(first)
 		}
-		err := e.pass(ctx, dir, false)
+		err := e.passes(ctx, dirs)
 		for _, done := range waiting {
 			done <- err
 		}
 		if err != nil && ctx.Err() == nil {
-			e.log.Warn("scan failed; nothing is deleted on its account; will try again", "folder", dir, "error", err)
+			e.log.Warn("scan failed; nothing is deleted on its account; will try again", "folders", dirs, "error", err)
 			e.state.fail(fmt.Errorf("scan the volume: %w", err))
 			retry.Reset(scanRetry)
 			continue
 		}
-		if err == nil && dir == "" {
+		if err == nil && dirs[0] == "" {
 			e.storeOrVolumeBack()
 		}
 	}
@@ -218,27 +225,49 @@ func (e *Engine) storeOrVolumeBack() {
 	}
 }
 
-// gather takes what else is waiting; two different folders become one scan of
-// everything.
-func (e *Engine) gather(first scanRequest) (dir string, waiting []chan<- error) {
-	dir = first.dir
-	next := first
-	for {
-		if next.dir != dir {
-			dir = ""
+// passes is one local pass of several folders.
+func (e *Engine) passes(ctx context.Context, dirs []string) error {
+	e.passing(+1) // deletions wait for all of them
+	defer e.passing(-1)
+	for _, dir := range dirs {
+		if err := e.pass(ctx, dir, false); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// gather takes what else is waiting, and returns the folders to look at: none
+// of them in another one, since a volume may be too large to be looked through
+// for each two folders that are made in it.
+func (e *Engine) gather(first scanRequest) (dirs []string, waiting []chan<- error) {
+	for next := first; ; {
+		dirs = append(dirs, next.dir)
 		if next.done != nil {
 			waiting = append(waiting, next.done)
 		}
 		select {
 		case next = <-e.scans:
+			continue
 		default:
-			e.mu.Lock()
-			if e.scanAll {
-				dir, e.scanAll = "", false
-			}
-			e.mu.Unlock()
-			return dir, waiting
+		}
+		e.mu.Lock()
+		if e.scanAll {
+			dirs, e.scanAll = []string{""}, false
+		}
+		e.mu.Unlock()
+		return outermost(dirs), waiting
+	}
+}
+
+// outermost leaves out folders that are in another one.
+func outermost(dirs []string) []string {
+	slices.Sort(dirs)
+	kept := dirs[:1]
+	for _, dir := range dirs[1:] {
+		if !strings.HasPrefix(dir, kept[len(kept)-1]) {
+			kept = append(kept, dir)
 		}
 	}
+	return kept
 }

@@ -697,6 +697,34 @@ func TestAwaited(t *testing.T) {
 	}
 }
 
+// A scan finds that a file is gone, and much later in key order its new name.
+func TestScannedTogether(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.hold("long ago")
+		time.Sleep(time.Minute)
+		from := time.Now()
+		b.hold("a")
+		time.Sleep(time.Second)
+		b.found("z", nil)
+		b.next()
+		time.Sleep(time.Second)
+		b.Scanned(from)
+		if h := b.Held(); !h.Awaited || h.Keys != 2 || !h.Last.Equal(time.Now()) || !h.First.Equal(b.start) {
+			t.Errorf("while z is under way: %+v", h)
+		}
+		b.found("later", nil)
+		b.Done("z", dirty.Published, "")
+		time.Sleep(time.Second)
+		b.Scanned(time.Now())
+		b.found("later still", nil)
+		b.next()
+		b.Done("later", dirty.Settled, "")
+		if h := b.Held(); h.Awaited {
+			t.Errorf("a later scan is not waited for: %+v", h)
+		}
+	})
+}
+
 func TestFoundWaitsWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bench{t: t, Set: dirty.New(3), start: time.Now()}

@@ -59,6 +59,21 @@ func (s *Set) Held() Held {
 	return h
 }
 
+// Scanned says that a scan that began at from has ended. Deletions that have
+// come to be held since then count as held only now, so that they wait for all
+// that it has found.
+func (s *Set) Scanned(from time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for e := s.held.Back(); e != nil && !e.Value.(*item).heldAt.Before(from); e = e.Prev() {
+		e.Value.(*item).heldAt = now
+	}
+	if s.crushed.len() > 0 && !s.crushed.last.Before(from) {
+		s.crushed.last = now
+	}
+}
+
 // Release lets every held deletion go. Where there are more than can be kept
 // with their keys, [Set.ReleaseRest] is to follow.
 func (s *Set) Release() {
