@@ -28,8 +28,8 @@ import (
 
 const (
 	intentsName = "uploads.log"
-	// intentsMax is the size at which the file is written anew without what
-	// was crossed out.
+	// intentsMax is the size from which the file is written anew, without what
+	// was crossed out, whenever it has doubled.
 	intentsMax = 1 << 20
 )
 
@@ -54,6 +54,7 @@ type intents struct {
 	name string
 	file *os.File // nil until something is to be written
 	size int64
+	full int64               // the size at which the file is written anew
 	last uint64              // the highest number given
 	open map[string][]Intent // by key, in the order in which they began
 }
@@ -132,7 +133,7 @@ func (l *intents) of(key string) []Intent {
 }
 
 func (l *intents) append(line []byte) error {
-	if l.file == nil || l.size > intentsMax {
+	if l.file == nil || l.size > l.full {
 		if err := l.rewrite(); err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func (l *intents) append(line []byte) error {
 	n, err := l.file.Write(line)
 	l.size += int64(n)
 	if err != nil { // a part of a line would hide those after it
-		l.size = intentsMax + 1
+		l.size = l.full + 1
 	}
 	return err
 }
@@ -167,6 +168,7 @@ func (l *intents) rewrite() error {
 		_ = l.file.Close() // nothing is in it that is not in the new one
 	}
 	l.file, l.size = f, int64(len(text))
+	l.full = max(intentsMax, 2*l.size)
 	return nil
 }
 

@@ -62,6 +62,39 @@ func TestManyRecords(t *testing.T) {
 	}
 }
 
+// While nobody knows what came of very many uploads, one more does not cost
+// writing down all of them anew.
+func TestManyIntents(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	folder := strings.Repeat("a-long-name/", 40)
+	rewritten := 0
+	var last os.FileInfo
+	for i := range 10_000 { // some 5 MB
+		if _, err := d.Begin(entry.Base{Key: fmt.Sprint(folder, i)}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, intentsName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last == nil || !os.SameFile(last, info) {
+			rewritten++
+		}
+		last = info
+	}
+	if rewritten > 6 {
+		t.Errorf("written anew %d times", rewritten)
+	}
+	if n := len(d.IntentKeys()); n != 10_000 {
+		t.Errorf("%d are known", n)
+	}
+}
+
 // mapped is how many bytes of files this process has in memory.
 func mapped(t *testing.T) int64 {
 	t.Helper()
