@@ -83,6 +83,15 @@ type row struct {
 	uploadPeak, restorePeak, startPeak, haltPeak int64
 	idle                                         memory
 	base                                         int64 // the file
+	// loads are the load averages after each step: others may use the machine.
+	loads []float64
+}
+
+// loaded notes the load average of the last minute.
+func (r *row) loaded() {
+	if l, err := strconv.ParseFloat(load(), 64); err == nil {
+		r.loads = append(r.loads, l)
+	}
 }
 
 func runScale(ctx context.Context, args []string) (err error) {
@@ -109,7 +118,6 @@ func runScale(ctx context.Context, args []string) (err error) {
 	if *one > 0 {
 		shapes = append(shapes, shape{files: *one, oneFolder: true})
 	}
-	slices.SortStableFunc(shapes, func(a, b shape) int { return a.files - b.files })
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 
@@ -194,6 +202,7 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 	if r.upload, r.uploadPeak, err = s.firstUpload(ctx, first, bucket); err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
+	r.loaded()
 	s.say("%v: upload %v, peak %s", shape, r.upload, mib(r.uploadPeak))
 	syscall.Sync()
 
@@ -208,6 +217,7 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 	if r.restore, r.restorePeak, err = s.toEnd(ctx, env, "restore"); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	r.loaded()
 	s.say("%v: restore %v, peak %s", shape, r.restore, mib(r.restorePeak))
 	if got, err := measureDir(second); err != nil || got != want {
 		return errors.Join(err, fmt.Errorf("restore: %d files of %d bytes arrived, not %d of %d", got.files, got.bytes, want.files, want.bytes))
@@ -222,6 +232,7 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 		return err
 	}
 	s.rows = append(s.rows, r)
+	slices.SortStableFunc(s.rows, func(a, b row) int { return a.files - b.files })
 	return nil
 }
 
@@ -353,6 +364,7 @@ func (s *scale) wipe(ctx context.Context, env []string, p *loopback.Process, buc
 		return err
 	}
 	r.haltPeak = m.peak
+	r.loaded()
 	s.say("%v: all gone %v, held back in %v, deleted in %v, peak %s", r.shape, r.files, r.halt, r.confirm, mib(r.haltPeak))
 	return nil
 }

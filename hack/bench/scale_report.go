@@ -18,12 +18,12 @@ func (s *scale) page(m machine) string {
 	w("- %s\n", m.versions)
 
 	w("## Time\n")
-	w("In all, and for each file.\n")
-	w("| files | first upload | restore | start | full scan | wiped: held back | wiped: deleted |")
-	w("|---:|---:|---:|---:|---:|---:|---:|")
+	w("In all, and for each file. *Load* is the mean of the load averages after each step; of it, the store and the syncer account for about 2, the rest is other work on the same machine, if any.\n")
+	w("| files | first upload | restore | start | full scan | wiped: held back | wiped: deleted | load |")
+	w("|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, r := range s.rows {
-		w("| %v | %s | %s | %s | %s | %s | %s |", r.shape, r.each(r.upload), r.each(r.restore),
-			r.each(r.start), r.each(r.scan), r.each(r.halt), r.each(r.confirm))
+		w("| %v | %s | %s | %s | %s | %s | %s | %s |", r.shape, r.each(r.upload), r.each(r.restore),
+			r.each(r.start), r.each(r.scan), r.each(r.halt), r.each(r.confirm), number(mean(r.loads)))
 	}
 	w("\n## Memory\n")
 	w("Resident memory (VmHWM and VmRSS) of the process. The last column of *idle* is the part that is not pages of the base's file, which the kernel drops when it needs the room.\n")
