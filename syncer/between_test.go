@@ -7,8 +7,11 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 )
 
 // between is a proxy in front of a real store that can be told to answer in
@@ -19,9 +22,9 @@ type between struct {
 	answer atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
 	// spoil changes what the store answered.
 	spoil atomic.Pointer[func(*http.Response) error]
-	// requests are all that were made, asked the listings of all files among
-	// them, whoever answered.
-	requests, asked atomic.Int64
+	// requests are all that were made, whoever answered; among them puts, and
+	// asked, the listings of all files.
+	requests, puts, asked atomic.Int64
 }
 
 // between puts a proxy in front of the rig's store, for nodes that are made
@@ -51,6 +54,9 @@ func (r *rig) between(t *testing.T) *between {
 	}
 	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		b.requests.Add(1)
+		if request.Method == http.MethodPut && !strings.Contains(request.URL.Path, contract.Reserved) {
+			b.puts.Add(1)
+		}
 		if listsFiles(request) && !request.URL.Query().Has("continuation-token") {
 			b.asked.Add(1)
 		}

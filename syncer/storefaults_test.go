@@ -82,10 +82,12 @@ func (a *afflicted) survives(f fault) {
 	n.fill(30)
 	cure := f.strike(a)
 	const burst = 150
-	asked := a.proxy.requests.Load()
+	puts := a.proxy.puts.Load()
+	waits := func() int64 { return int64(n.logged.count("does not take part")) }
+	before := waits()
 	warned := n.logged.count("level=WARN")
 	for i := range burst {
-		n.write(fmt.Sprintf("burst/%d", i), strings.Repeat("during ", 1<<10))
+		n.write(fmt.Sprintf("burst-%d", i), strings.Repeat("during ", 1<<10))
 	}
 	n.write("d0/0", "changed")
 	n.remove("d1/1")
@@ -114,9 +116,11 @@ func (a *afflicted) survives(f fault) {
 	if n.metric(t, "minio_sidecar_oldest_pending_seconds") == 0 {
 		t.Error("metric: nothing is pending for any time")
 	}
-	// Each wait is followed by at most one try for each worker.
-	if got := a.proxy.requests.Load() - asked; got > 160 && f.want != status.StoreFull {
-		t.Errorf("%d requests to a store that does not take part", got)
+	// After each wait comes at most one try by each worker.
+	n.await("waiting again", func() bool { return waits() >= before+2 })
+	puts = a.proxy.puts.Load() - puts
+	if most := (waits() - before + 1) * int64(n.config.Concurrency); puts > most && f.want != status.StoreFull {
+		t.Errorf("%d uploads were tried of a store that does not take part, want at most %d", puts, most)
 	}
 	if got := n.logged.count("level=WARN") - warned; got == 0 || got > 20 {
 		t.Errorf("%d warnings, want a few", got)
