@@ -168,6 +168,10 @@ var (
 	errRootGone = errors.New("the volume's directory was removed, renamed or unmounted")
 )
 
+// rootInterval is how often a volume that went away is looked for. That costs
+// one system call, and nothing of the volume is heard until it is found.
+const rootInterval = time.Second
+
 // Run watches until ctx ends, and returns its error. It is called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
@@ -200,9 +204,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 		w.degrade(explain(err), 1)
 		w.pending.subtree("")
 		isReady()
+		pause := w.opts.PollInterval
+		if errors.Is(err, errRootGone) {
+			pause = min(pause, rootInterval)
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(w.opts.PollInterval):
+		case <-time.After(pause):
 		}
 	}
 	return ctx.Err()
