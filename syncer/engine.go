@@ -188,7 +188,7 @@ func (e *Engine) Status() status.Status {
 	s.Bucket, s.Prefix, s.Endpoint, s.Mode = e.cfg.Bucket, e.cfg.Prefix, e.cfg.Endpoint, e.cfg.Mode
 	pending, since := e.dirty.Oldest(shownPaths)
 	for _, p := range pending {
-		s.PendingPaths = append(s.PendingPaths, status.PathReason{Path: p.Key, Reason: p.Reason})
+		s.PendingPaths = append(s.PendingPaths, status.PathReason{Path: legible(p.Key), Reason: legible(p.Reason)})
 	}
 	if !since.IsZero() {
 		s.OldestPendingSeconds = time.Since(since).Seconds()

@@ -36,12 +36,16 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 		remote = e.listRemote(ctx, dir)
 	}
 	rules := e.currentRules()
+	var hardLinks int64
 	for item, err := range plan.Merge(e.tree.Scan(ctx, dir), remote, e.base.Range(dir)) {
 		if err != nil {
 			return err
 		}
 		if !e.filter.Match(item.Key) {
 			continue
+		}
+		if l := item.Local; l != nil && l.Kind == entry.File && l.Links > 1 {
+			hardLinks++
 		}
 		if l := item.Local; l != nil && (l.Kind == entry.Special || l.Kind == entry.Opaque) {
 			e.unsyncable(item.Key, l.Reason)
@@ -67,8 +71,16 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 			return err
 		}
 	}
+	for _, key := range e.state.unsyncableInVolume(dir) {
+		if !e.inVolume(key) {
+			e.synced(key) // it has gone, with its folder: no event named it
+		}
+	}
 	if dir == "" {
 		e.metrics.ScanDuration(time.Since(started))
+		if e.state.hardLinks(hardLinks) && hardLinks > 0 {
+			e.log.Info("there are hard links; each is a file of its own in the bucket", "paths", hardLinks)
+		}
 	}
 	return nil
 }

@@ -110,8 +110,11 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	case errors.As(err, &no):
 		e.unsyncable(w.Key, no.reason)
 		return result{outcome: dirty.Settled}
+	case errors.Is(err, store.ErrKeyRejected) && !e.inVolume(w.Key):
+		e.synced(w.Key) // it was there for a moment
+		return result{outcome: dirty.Settled}
 	case errors.Is(err, store.ErrKeyRejected):
-		e.unsyncable(w.Key, "name: the store does not accept it")
+		e.unsyncable(w.Key, "name: "+err.Error())
 		return result{outcome: dirty.Settled}
 	case errors.Is(err, fs.ErrPermission):
 		if e.restoring() && w.Attempts >= patience {
@@ -160,7 +163,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 }
 
 func (e *Engine) unsyncable(key, reason string) {
-	switch e.state.unsync(key, reason) {
+	switch e.state.unsync(key, reason, e.inVolume(key)) {
 	case byName:
 		e.log.Warn("path cannot be synced", "path", key, "reason", reason)
 	case first:
@@ -168,6 +171,26 @@ func (e *Engine) unsyncable(key, reason string) {
 			"named", namedMax, "path", key, "reason", reason)
 	}
 }
+
+// synced takes back that key cannot be synced. A folder that could not be read
+// may be full of what is not known yet.
+func (e *Engine) synced(key string) {
+	if e.state.unsynced(key) && entry.IsDir(key) {
+		e.requestScan(key)
+	}
+}
+
+// inVolume reports whether the volume has, or may have, what key means.
+func (e *Engine) inVolume(key string) bool {
+	if tree.ValidKey(key) != nil {
+		return false
+	}
+	l, _, ok, err := e.tree.Lookup(key)
+	return err != nil || ok && entry.IsDir(key) == isFolder(l)
+}
+
+// isFolder reports whether l is a folder, be it one that cannot be read.
+func isFolder(l entry.Local) bool { return l.Kind == entry.Dir || l.Kind == entry.Opaque }
 
 // look plans one path from what all sides say of it now, and does it.
 func (e *Engine) look(ctx context.Context, w dirty.Work) (result, error) {
@@ -236,11 +259,9 @@ func (e *Engine) item(key string, landed *entry.Base) (plan.Item, error) {
 	case err != nil:
 		return item, fmt.Errorf("look at %s: %w", key, err)
 	case !ok:
-	case l.Kind == entry.Special:
+	case l.Kind == entry.Special && !entry.IsDir(key), l.Kind == entry.Opaque && entry.IsDir(key):
 		return item, &unsyncableError{reason: l.Reason}
-	case l.Kind == entry.Opaque:
-		return item, &unsyncableError{reason: l.Reason}
-	case entry.IsDir(key) != (l.Kind == entry.Dir):
+	case entry.IsDir(key) != isFolder(l):
 		// A file where the key means a folder, or the reverse: what the key
 		// means is not there.
 	case l.Kind == entry.Dir && !marked && item.Base == nil:
@@ -249,7 +270,7 @@ func (e *Engine) item(key string, landed *entry.Base) (plan.Item, error) {
 		item.Local = &l
 	}
 	if !entry.IsDir(key) {
-		e.followFolder(key, ok && l.Kind == entry.Dir, !ok)
+		e.followFolder(key, ok && isFolder(l), !ok)
 	}
 	return item, nil
 }
@@ -265,6 +286,7 @@ func (e *Engine) followFolder(key string, isDir, gone bool) {
 	if !gone {
 		return
 	}
+	e.synced(folder)
 	for range e.base.Range(folder) {
 		e.requestScan(folder)
 		return
@@ -334,11 +356,11 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		if err := e.sureOfAbsence(ctx, item.Key); err != nil {
 			return result{}, err
 		}
-		e.state.unsync(item.Key, "")
+		e.synced(item.Key)
 		return result{forget: true}, nil
 	}
 	if item.Local == nil || item.Remote != nil {
-		e.state.unsync(item.Key, "")
+		e.synced(item.Key)
 	}
 	return result{}, nil
 }
@@ -353,7 +375,7 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 		return result{}, err
 	}
 	e.metrics.Deletes(metrics.Remote)
-	e.state.unsync(item.Key, "")
+	e.synced(item.Key)
 	if parent := parentKey(item.Key); parent != "" {
 		e.dirty.TouchFor(parent, item.Key) // it may be empty now, and need an object to exist
 	}
@@ -388,7 +410,7 @@ func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) 
 		return result{}, err
 	}
 	e.metrics.Deletes(metrics.Local)
-	e.state.unsync(item.Key, "")
+	e.synced(item.Key)
 	return result{forget: true}, e.tree.PruneParents(item.Key, func(dir string) bool {
 		b, err := e.base.Get(dir)
 		return b != nil || err != nil // a folder with an object of its own stays

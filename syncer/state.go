@@ -9,8 +9,13 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
 
-// shownPaths is how many paths a status names.
-const shownPaths = 20
+const (
+	// shownPaths is how many pending paths a status names.
+	shownPaths = 20
+	// shownUnsyncable is how many that cannot be synced. Those do not go away
+	// by themselves: somebody has to find them.
+	shownUnsyncable = 100
+)
 
 // state is what the engine says of itself, beside what the dirty set knows.
 type state struct {
@@ -39,7 +44,11 @@ func (s *state) snapshot() status.Status {
 			snap.Notes = append(snap.Notes, fmt.Sprintf("%d folders are scanned instead of watched: %s", folders, reason))
 		}
 	}
-	snap.Unsyncable, snap.UnsyncableByReason, snap.UnsyncablePaths = s.unsyncable.report(shownPaths)
+	snap.Unsyncable, snap.UnsyncableByReason, snap.UnsyncablePaths = s.unsyncable.report(shownUnsyncable)
+	if n := snap.HardLinks; n > 0 {
+		snap.Notes = append(snap.Notes, fmt.Sprintf("%d paths are hard links: each is an object of its own in the bucket, "+
+			"and a restore makes files of their own of them", n))
+	}
 	return snap
 }
 
@@ -81,15 +90,40 @@ func (s *state) ok() bool {
 	return true
 }
 
-// unsync notes that key cannot be synced; "" takes the note away.
-func (s *state) unsync(key, reason string) told {
+// unsync notes that key cannot be synced, and whether it is the volume that
+// has it.
+func (s *state) unsync(key, reason string, inVolume bool) told {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if reason == "" {
-		s.unsyncable.drop(key)
-		return oldNews
-	}
-	return s.unsyncable.put(key, reason)
+	return s.unsyncable.put(key, reason, inVolume)
+}
+
+// unsynced takes the note away, and reports whether key was named.
+func (s *state) unsynced(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsyncable.drop(key)
+}
+
+// unsyncableInVolume are the keys below dir that were noted for what the volume has.
+func (s *state) unsyncableInVolume(dir string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsyncable.inVolume(dir)
+}
+
+// unsyncablePaths are all that are named, and how many are not.
+func (s *state) unsyncablePaths() (paths []status.PathReason, more int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total, _, paths := s.unsyncable.report(namedMax)
+	return paths, total - int64(len(paths))
+}
+
+// hardLinks notes how many there are, and reports whether that is news.
+func (s *state) hardLinks(n int64) (news bool) {
+	s.update(func(st *status.Status) { news, st.HardLinks = st.HardLinks != n, n })
+	return news
 }
 
 // expected counts an entry that is to be brought from the bucket.

@@ -73,7 +73,7 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	e.metrics.UploadBytes(u.Size)
 	e.state.transferred(u.Size)
 	e.growing.forget(item.Key)
-	e.state.unsync(item.Key, "")
+	e.synced(item.Key)
 	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
 }
 
@@ -205,7 +205,7 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 	}
 	e.metrics.Downloads(metrics.OK)
 	e.state.transferred(obj.Size)
-	e.state.unsync(item.Key, "")
+	e.synced(item.Key)
 	l.Key = item.Key
 	return result{put: agreed(l, obj.ETag)}, nil
 }
@@ -324,7 +324,7 @@ func (e *Engine) ahead(key string, obj store.Object) result {
 // attributes than the volume, the later change counts, and the volume's where
 // the times do not say which that is.
 func (e *Engine) adopt(ctx context.Context, item plan.Item, obj store.Object, a entry.Attrs) (result, error) {
-	e.state.unsync(item.Key, "")
+	e.synced(item.Key)
 	l := item.Local.Attrs
 	const perms = 0o777 // the others are not everybody's to set
 	times := obj.Metadata["mtime"] != "" && l.MTime != a.MTime

@@ -2,9 +2,11 @@ package syncer
 
 import (
 	"cmp"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
@@ -20,12 +22,18 @@ const namedMax = 1000
 type unsyncables struct {
 	room   int // for named
 	seed   maphash.Seed
-	named  map[string]string              // key → reason
+	named  map[string]note
 	others map[string]map[uint64]struct{} // kind → fingerprints of keys
 }
 
+// note is why a path cannot be synced.
+type note struct {
+	reason   string
+	inVolume bool // it is about what the volume has there
+}
+
 func newUnsyncables() *unsyncables {
-	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]string{}, others: map[string]map[uint64]struct{}{}}
+	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]note{}, others: map[string]map[uint64]struct{}{}}
 }
 
 // kindOf "permission: open a/b: …" is what comes first, which is one of a few.
@@ -44,10 +52,10 @@ const (
 	countedToo      // one more of those
 )
 
-func (u *unsyncables) put(key, reason string) told {
+func (u *unsyncables) put(key, reason string, inVolume bool) told {
 	if old, ok := u.named[key]; ok {
-		u.named[key] = reason
-		if old == reason {
+		u.named[key] = note{reason, inVolume}
+		if old.reason == reason {
 			return oldNews
 		}
 		return byName
@@ -60,7 +68,7 @@ func (u *unsyncables) put(key, reason string) told {
 	u.dropOther(print)
 	switch {
 	case len(u.named) < u.room:
-		u.named[key] = reason
+		u.named[key] = note{reason, inVolume}
 		return byName
 	case u.others[kind] == nil:
 		u.others[kind] = map[uint64]struct{}{}
@@ -72,13 +80,14 @@ func (u *unsyncables) put(key, reason string) told {
 	return countedToo
 }
 
-// drop takes the note of key away, if there is one.
-func (u *unsyncables) drop(key string) {
-	if _, ok := u.named[key]; ok {
+// drop takes the note of key away, and reports whether it was named.
+func (u *unsyncables) drop(key string) (named bool) {
+	if _, named = u.named[key]; named {
 		delete(u.named, key)
 	} else if len(u.others) > 0 {
 		u.dropOther(maphash.String(u.seed, key))
 	}
+	return named
 }
 
 func (u *unsyncables) dropOther(print uint64) {
@@ -92,9 +101,9 @@ func (u *unsyncables) dropOther(print uint64) {
 // report counts all by kind, and names the first few.
 func (u *unsyncables) report(shown int) (total int64, byKind map[string]int64, paths []status.PathReason) {
 	byKind = map[string]int64{}
-	for key, reason := range u.named {
-		byKind[kindOf(reason)]++
-		paths = append(paths, status.PathReason{Path: key, Reason: reason})
+	for key, n := range u.named {
+		byKind[kindOf(n.reason)]++
+		paths = append(paths, status.PathReason{Path: legible(key), Reason: legible(n.reason)})
 	}
 	for kind, prints := range u.others {
 		byKind[kind] += int64(len(prints))
@@ -104,4 +113,34 @@ func (u *unsyncables) report(shown int) (total int64, byKind map[string]int64, p
 	}
 	slices.SortFunc(paths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
 	return total, byKind, paths[:min(len(paths), shown)]
+}
+
+// inVolume are the named keys below dir that are in the volume.
+func (u *unsyncables) inVolume(dir string) []string {
+	var keys []string
+	for key, n := range u.named {
+		if n.inVolume && strings.HasPrefix(key, dir) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// legible is s with each byte that is no part of a UTF-8 character written as
+// \xff. JSON would have them all look alike.
+func legible(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
 }

@@ -20,7 +20,7 @@ func TestManyUnsyncable(t *testing.T) {
 	lines := 0
 	for i := range count {
 		key := fmt.Sprintf("a/folder/as/it/may/be/%07d.txt", i)
-		if n := u.put(key, "permission: open "+key+": permission denied"); n == byName || n == first {
+		if n := u.put(key, "permission: open "+key+": permission denied", true); n == byName || n == first {
 			lines++
 		}
 	}
@@ -50,7 +50,7 @@ func TestUnsyncables(t *testing.T) {
 			"put": func(t *rapid.T) {
 				key := genKey.Draw(t, "key")
 				reason := rapid.SampledFrom([]string{"permission: ", "name: "}).Draw(t, "kind") + key
-				u.put(key, reason)
+				u.put(key, reason, true)
 				model[key] = reason
 			},
 			"drop": func(t *rapid.T) {

@@ -36,11 +36,15 @@ func (e *Engine) Verify(ctx context.Context) ([]Difference, error) {
 			return found, fmt.Errorf("verify %s: %w", item.Key, err)
 		}
 		if what != "" {
-			found = append(found, Difference{Path: item.Key, What: what})
+			found = append(found, Difference{Path: legible(item.Key), What: legible(what)})
 		}
 	}
-	for _, u := range e.state.snapshot().UnsyncablePaths {
+	unsyncable, more := e.state.unsyncablePaths()
+	for _, u := range unsyncable {
 		found = append(found, Difference{Path: u.Path, What: "cannot be synced: " + u.Reason})
+	}
+	if more > 0 {
+		found = append(found, Difference{Path: "…", What: fmt.Sprintf("%d more paths cannot be synced", more)})
 	}
 	return found, nil
 }

@@ -61,6 +61,10 @@ type Status struct {
 	// phrases, never a path or an error's text: they become metric labels.
 	UnsyncableByReason map[string]int64 `json:"unsyncableByReason,omitempty"`
 
+	// HardLinks is the number of paths that share their file with another
+	// name, as the last full scan found. Each is an object of its own.
+	HardLinks int64 `json:"hardLinks,omitempty"`
+
 	// HaltedDeletes is the number of deletions that the mass-delete guard
 	// holds back; `syncer flush --confirm-deletes` lets them go.
 	HaltedDeletes int64 `json:"haltedDeletes"`

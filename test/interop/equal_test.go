@@ -19,14 +19,18 @@ import (
 // rclone whether that is so. It causes no scan.
 func (n *node) awaitEqual() {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		s, err := n.status()
+		n.check(err)
+		if s.Pending > 0 && time.Now().Before(deadline) {
+			continue // looking takes longer than asking
+		}
 		diff := cmp.Diff(n.inVolume(), n.inBucket())
 		if diff == "" {
 			break
 		}
 		if time.Now().After(deadline) {
-			s, err := n.status()
-			n.t.Fatalf("bucket and volume never become equal (- volume, + bucket):\n%s\nstatus: %+v, %v", diff, s, err)
+			n.t.Fatalf("bucket and volume never become equal (- volume, + bucket):\n%s\nstatus: %+v", diff, s)
 		}
 	}
 	if err := n.rcloneCheck(); err != nil {
