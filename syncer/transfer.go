@@ -29,13 +29,13 @@ const maxLink = 4096
 
 // upload publishes the local state, if the object is still what item says.
 func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	if err := e.hasRoom(item.Key); err != nil {
+		return result{}, err
+	}
 	if w.Restless && item.Local.Kind == entry.File {
 		if r, grew, err := e.uploadGrowing(ctx, item); grew || err != nil {
 			return r, err
 		}
-	}
-	if err := e.hasRoom(item.Key); err != nil {
-		return result{}, err
 	}
 	u := store.Upload{
 		Key:      e.cfg.Prefix + item.Key,
@@ -78,21 +78,30 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 }
 
 // hasRoom refuses a file as long as the bucket has something of the folder
-// that had its name, and a folder's own object as long as it has the file. A
-// store may have room for both, but a volume has not: after a crash a restore
-// would have to choose. Worse, MinIO then lists the file alone, and what was
-// in the folder appears again when the file is deleted, however much later.
-// Where deletions are not applied there is nothing to wait for.
+// that had its name, and what is in a folder, or its own object, as long as the
+// bucket has a file of the folder's name. A store may have room for both, but a
+// volume has not: after a crash a restore would have to choose. Worse, MinIO
+// then lists the file alone, and what is in the folder appears when the file is
+// deleted, however much later. Where deletions are not applied there is nothing
+// to wait for.
 func (e *Engine) hasRoom(key string) error {
 	if !e.cfg.Delete {
 		return nil
 	}
-	if entry.IsDir(key) {
-		b, err := e.base.Get(entry.Path(key))
+	for i := range len(key) {
+		if key[i] != '/' {
+			continue
+		}
+		b, err := e.base.Get(key[:i])
 		if err == nil && b != nil {
 			err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+	}
+	if entry.IsDir(key) {
+		return nil
 	}
 	for _, err := range e.base.Range(key + "/") {
 		if err == nil {
