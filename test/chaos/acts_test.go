@@ -242,6 +242,13 @@ func (w *world) loseState(tr *troubles) {
 	if w.rng.IntN(2) == 0 {
 		w.restore("with the volume kept and the state lost")
 	}
+	w.comeToTerms("after the loss of the state")
+}
+
+// comeToTerms lets a syncer that does not remember everything get in step with
+// the bucket, and looks at what came of the volume.
+func (w *world) comeToTerms(when string) {
+	w.t.Helper()
 	w.flushAll()
 	found, err := survey(w.node.volume)
 	if err != nil {
@@ -250,11 +257,11 @@ func (w *world) loseState(tr *troubles) {
 	w.mu.Lock()
 	list := w.record.Recovered(found)
 	w.mu.Unlock()
-	w.demand("after the loss of the state", list, w.node.volume)
+	w.demand(when, list, w.node.volume)
 	w.mu.Lock()
-	w.record.Became(w.since(), found, "found after the loss of the state")
+	w.record.Became(w.since(), found, "found "+when)
 	w.mu.Unlock()
-	w.same("after the loss of the state")
+	w.same(when)
 }
 
 // isolate makes sure that nothing of a dead syncer is still on its way.

@@ -26,7 +26,8 @@ type app struct {
 	w    *world
 	dir  string
 	rng  *rand.Rand
-	last int // number of the last write
+	ops  []operation // what it does
+	last int         // number of the last write
 }
 
 // errRoom ends an operation for which there is no room, or no permission.
@@ -43,9 +44,25 @@ func (a *app) op() {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		a.w.note(fmt.Sprintf("%s: %v", o.name, err))
 	default:
+		a.robbed()
 		a.w.fatal(fmt.Sprintf("the app could not %s: %v", o.name, err))
 	}
 	a.pause()
+}
+
+// robbed fails if the syncer has taken something from the volume that nobody
+// else could have taken: what the app then cannot do follows from that.
+func (a *app) robbed() {
+	a.w.t.Helper()
+	a.w.node.kill()
+	found, err := survey(a.dir)
+	if err != nil {
+		return
+	}
+	a.w.mu.Lock()
+	list := a.w.record.Equal(found)
+	a.w.mu.Unlock()
+	a.w.demand("the volume is not what the app made of it, while it works", list, a.dir)
 }
 
 // pause is what an app does between two system calls: mostly nothing.
@@ -76,6 +93,7 @@ func (a *app) step(do func(*record.Record) error) error {
 
 func (a *app) was(r *record.Record, p string, s record.State, how string) {
 	r.Was(a.w.since(), p, s, how)
+	a.w.touched(p)
 }
 
 // looks records what p looks like, with the content that it is known to have.
@@ -265,10 +283,11 @@ func (a *app) rename(from, to, how string) error {
 		if err := os.Rename(a.at(from), a.at(to)); err != nil {
 			return err
 		}
-		for _, p := range r.Below(from) {
+		for _, p := range append(r.Below(from), from) {
 			r.Moved(a.w.since(), p, to+p[len(from):], how)
+			a.w.touched(p)
+			a.w.touched(to + p[len(from):])
 		}
-		r.Moved(a.w.since(), from, to, how)
 		return nil
 	})
 }

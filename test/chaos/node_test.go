@@ -56,7 +56,7 @@ func (n *node) remove() {
 
 func (n *node) storeFlags() []string {
 	return []string{
-		"--bucket=" + n.w.bucket, "--prefix=" + prefix, "--endpoint=" + n.w.path.Endpoint, "--region=" + testenv.Region,
+		"--bucket=" + n.w.bucket, "--prefix=" + prefix, "--endpoint=" + n.w.endpoint, "--region=" + testenv.Region,
 		"--credentials-dir=" + n.w.credentials, "--path=" + n.volume, "--state-dir=" + n.state,
 	}
 }

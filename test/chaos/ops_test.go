@@ -52,7 +52,7 @@ func (a *app) choose() operation {
 	if bytes, paths := a.weight(); bytes > maxBytes || paths > maxPaths {
 		return operation{"make room", 0, (*app).makeRoom}
 	}
-	list := operations()
+	list := a.ops
 	total := 0
 	for _, o := range list {
 		total += o.weight

@@ -37,6 +37,8 @@ type world struct {
 
 	server      *testenv.Server
 	path        *testenv.FaultyPath
+	endpoint    string // that the syncer is given
+	touched     func(path string)
 	bucket      string
 	versioned   bool
 	credentials string
@@ -89,10 +91,11 @@ func newWorld(t *testing.T, seed uint64, binary string) *world {
 	w.versioned = w.rng.IntN(4) > 0
 	w.bucket = w.server.NewBucket(t, w.versioned)
 	w.path = w.server.Faulty(t)
+	w.endpoint, w.touched = w.path.Endpoint, func(string) {}
 	w.credentials = w.server.CredentialsDir(t)
 	w.scanInterval = []time.Duration{time.Second, 5 * time.Minute, 5 * time.Minute}[w.rng.IntN(3)]
 	w.auditor = newAuditor(w)
-	w.app = &app{w: w, rng: stream(4)}
+	w.app = &app{w: w, rng: stream(4), ops: operations()}
 	w.began = time.Now()
 	w.node = w.newNode(w.volumeSize())
 	w.app.dir = w.node.volume
