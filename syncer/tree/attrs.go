@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree/beneath"
 )
 
 // dress gives the open file or directory fd, which looks like st, the owner
@@ -57,6 +58,48 @@ func chown(dirfd int, name string, st *unix.Statx_t, a entry.Attrs) (uid, gid ui
 	}
 	return st.Uid, st.Gid, tolerate(err)
 }
+
+// inside runs change, which makes, renames or removes an entry of the directory
+// dir, also where its mode forbids that but we own it, as an app does with
+// folders that it shields from itself. The mode is lent for the moment. A kill
+// in that moment leaves the folder with the mode that it lent: the price of not
+// leaving the app with an old file.
+func (t *Tree) inside(dir int, change func() error) error {
+	err := change()
+	if err != unix.EACCES {
+		return err
+	}
+	t.making.Lock()
+	defer t.making.Unlock()
+	return t.lend(dir, change)
+}
+
+// lend is inside for who holds t.making, by which nobody else sets the mode of
+// a folder meanwhile.
+func (t *Tree) lend(dir int, change func() error) error {
+	err := change()
+	if err != unix.EACCES {
+		return err
+	}
+	var st unix.Statx_t
+	if beneath.Lstat(dir, "", &st) != nil || st.Mode&writeInto == writeInto {
+		return err
+	}
+	mode := uint32(st.Mode) & 0o7777
+	// The directory may have been opened as a mere place (O_PATH).
+	self := fmt.Sprintf("/proc/self/fd/%d", dir)
+	if unix.Chmod(self, mode|writeInto) != nil {
+		return err
+	}
+	err = change()
+	if back := unix.Chmod(self, mode); err == nil {
+		err = back
+	}
+	return err
+}
+
+// writeInto is what its owner needs to change what is in a folder.
+const writeInto = 0o300
 
 // tolerate turns "not allowed" and "this file system or user namespace knows
 // no such thing" into no error: the attribute stays as it is.

@@ -81,6 +81,54 @@ func TestAttributesUnprivileged(t *testing.T) {
 	})
 }
 
+// A folder that its owner may not write into, which is ours, is no obstacle, and
+// has its mode afterwards. One that is not ours is.
+func TestReadOnlyFolders(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs to begin as root")
+	}
+	v, dir := openTest(t)
+	for _, p := range []string{dir, dir + "/.minio-sidecar/tmp/" + v.tmpName, dir + "/.minio-sidecar/tmp"} {
+		check(t, os.Chmod(p, 0o777))
+	}
+	for p := filepath.Dir(dir); p != "/"; p = filepath.Dir(p) {
+		os.Chmod(p, 0o755)
+	}
+	for _, name := range []string{"ours", "ours/sub", "others"} {
+		check(t, os.Mkdir(dir+"/"+name, 0o755))
+	}
+	check(t, os.Chown(dir+"/ours", 65534, 65534))
+	check(t, os.Chown(dir+"/ours/sub", 65534, 65534))
+	for _, name := range []string{"ours/sub", "ours", "others"} {
+		check(t, os.Chmod(dir+"/"+name, 0o555))
+	}
+	unprivileged(t, func() {
+		l, err := commit(t, v, "ours/f", "1", nil)
+		check(t, err)
+		l, err = commit(t, v, "ours/f", "2", &l.Fingerprint)
+		check(t, err)
+		g, err := commit(t, v, "ours/sub/made/g", "3", nil)
+		check(t, err)
+		check(t, v.Remove("ours/sub/made/g", g.Fingerprint))
+		check(t, v.Remove("ours/sub/made/", entry.Fingerprint{Kind: entry.Dir}))
+		_, err = v.MoveAside("ours/f", "ours/sub/f")
+		check(t, err)
+		if _, err = v.Mkdir("ours/sub/d", v.Defaults()); err != nil {
+			t.Error(err)
+		}
+		_, err = commit(t, v, "others/f", "4", nil)
+		wantErr(t, err, os.ErrPermission)
+	})
+	for _, name := range []string{"ours", "ours/sub", "others"} {
+		if st, err := os.Stat(dir + "/" + name); err != nil || st.Mode().Perm() != 0o555 {
+			t.Errorf("%s: mode %v, %v", name, st.Mode(), err)
+		}
+	}
+	if b, err := os.ReadFile(dir + "/ours/sub/f"); err != nil || string(b) != "2" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // The kubelet gives the root of a volume with fsGroup the setgid bit, which
 // Linux hands down: such folders are plain ones there.
 func TestParentsOfSetgidRoot(t *testing.T) {

@@ -33,11 +33,12 @@ func (t *Tree) publish(name string, mine *unix.Statx_t, path string, expect *ent
 		if err != nil {
 			return err
 		}
-		if expect == nil {
-			err = t.placeNew(name, parent.FD, base)
-		} else {
-			err = t.replace(name, mine, parent.FD, base, expect)
-		}
+		err = t.inside(parent.FD, func() error {
+			if expect == nil {
+				return t.placeNew(name, parent.FD, base)
+			}
+			return t.replace(name, mine, parent.FD, base, expect)
+		})
 		parent.Close()
 		if err != unix.ENOENT {
 			return err
@@ -211,7 +212,7 @@ func (t *Tree) makeDir(path string) error {
 	defer parent.Close()
 	t.making.Lock()
 	defer t.making.Unlock()
-	if err := unix.Mkdirat(parent.FD, base, DefaultDirPerm); err != nil {
+	if err := t.lend(parent.FD, func() error { return unix.Mkdirat(parent.FD, base, DefaultDirPerm) }); err != nil {
 		if err == unix.EEXIST {
 			return nil // made by another, or in the way: the next step tells
 		}

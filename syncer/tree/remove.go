@@ -29,11 +29,12 @@ func (t *Tree) Remove(key string, expect entry.Fingerprint) error {
 	default:
 		return failed("remove", key, err)
 	}
-	if entry.IsDir(key) || expect.Kind == entry.Dir {
-		err = rmdir(parent.FD, base)
-	} else {
-		err = t.remove(parent.FD, base, expect)
-	}
+	err = t.inside(parent.FD, func() error {
+		if entry.IsDir(key) || expect.Kind == entry.Dir {
+			return rmdir(parent.FD, base)
+		}
+		return t.remove(parent.FD, base, expect)
+	})
 	if err == unix.ENOENT {
 		return nil
 	}
@@ -114,7 +115,7 @@ func (t *Tree) PruneParents(key string, keep func(dirKey string) bool) error {
 			continue
 		}
 		if err == nil {
-			err = rmdir(parent.FD, base)
+			err = t.inside(parent.FD, func() error { return rmdir(parent.FD, base) })
 			parent.Close()
 		}
 		switch {
@@ -159,7 +160,12 @@ func (t *Tree) moveAside(path, to string) error {
 		return err
 	}
 	defer target.Close()
-	err = t.moveNew(from.FD, name, target.FD, base)
+	move := func() error { return t.moveNew(from.FD, name, target.FD, base) }
+	if err = move(); err == unix.EACCES {
+		t.making.Lock()
+		err = t.lend(from.FD, func() error { return t.lend(target.FD, move) })
+		t.making.Unlock()
+	}
 	if err == unix.EEXIST || err == unix.ENOENT {
 		return ErrChanged
 	}

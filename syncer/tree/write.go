@@ -30,7 +30,8 @@ func (t *Tree) mkdir(path string, a entry.Attrs) (entry.Local, error) {
 	defer parent.Close()
 	t.making.Lock()
 	defer t.making.Unlock()
-	if err := unix.Mkdirat(parent.FD, base, 0o700); err != nil && err != unix.EEXIST {
+	err = t.lend(parent.FD, func() error { return unix.Mkdirat(parent.FD, base, 0o700) })
+	if err != nil && err != unix.EEXIST {
 		return entry.Local{}, err
 	}
 	fd, err := beneath.Child(parent.FD, base, unix.O_RDONLY|unix.O_DIRECTORY)
