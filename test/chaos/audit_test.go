@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -38,9 +39,23 @@ func newAuditor(w *world) *auditor {
 
 // look reads what is new, checks that it is whole, and returns what is
 // current, by path.
-func (a *auditor) look(ctx context.Context) (map[string]record.State, error) {
+func (a *auditor) look(ctx context.Context) (current map[string]record.State, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	// What was listed may be gone when it is read: deleted by the syncer, or as
+	// history by a look that was broken off before it had the answer.
+	const looks = 5
+	for range looks {
+		current, err = a.lookOnce(ctx)
+		var answer minio.ErrorResponse
+		if !errors.As(err, &answer) || answer.Code != minio.NoSuchKey && answer.Code != minio.NoSuchVersion {
+			break
+		}
+	}
+	return current, err
+}
+
+func (a *auditor) lookOnce(ctx context.Context) (map[string]record.State, error) {
 	current := map[string]record.State{}
 	seen := map[identity]record.State{}
 	for info := range a.client.ListObjectsIter(ctx, a.w.bucket, minio.ListObjectsOptions{
