@@ -183,7 +183,7 @@ func (r *Roster) missing(ctx context.Context) error {
 func (r *Roster) sight(ctx context.Context, key string, obj store.Object) error {
 	s, known := r.seen[key]
 	if known && s.etag == obj.ETag {
-		if !s.gone && time.Since(s.at) >= goneAfter {
+		if s.state == active && !s.gone && time.Since(s.at) >= goneAfter {
 			s.gone = true
 			r.seen[key] = s
 			r.news = true

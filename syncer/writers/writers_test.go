@@ -230,6 +230,29 @@ func TestGoneAfterSilence(t *testing.T) {
 }
 
 // However wrong the clocks are: silence is measured by the observer alone.
+// One that took its leave left no more than it said: its silence is no news,
+// and costs no listing of the whole bucket.
+func TestSilenceOfTheReleased(t *testing.T) {
+	inBubble(t, func(t *testing.T, s stage) {
+		a, b := s.writer("a"), s.writer("b")
+		if err := a.Announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, news, err := b.Look(t.Context()); err != nil || !news {
+			t.Errorf("the first look: %v, %v", news, err)
+		}
+		for range 100 {
+			time.Sleep(3 * time.Second)
+			if others, news, err := b.Look(t.Context()); err != nil || news || len(others) > 0 {
+				t.Fatalf("%q, %v, %v", others, news, err)
+			}
+		}
+	})
+}
+
 func TestSkewedClocks(t *testing.T) {
 	for _, skew := range []time.Duration{-1000 * time.Hour, 1000 * time.Hour} {
 		inBubble(t, func(t *testing.T, s stage) {
