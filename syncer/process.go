@@ -379,6 +379,9 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 	if parent := parentKey(item.Key); parent != "" {
 		e.dirty.TouchFor(parent, item.Key) // it may be empty now, and need an object to exist
 	}
+	if l, _, ok, err := e.tree.Lookup(item.Key); err == nil && ok && l.Kind == entry.Dir && !entry.IsDir(item.Key) {
+		e.requestScan(item.Key + "/") // what is in it may have waited in vain for the name
+	}
 	return result{forget: true}, nil
 }
 
