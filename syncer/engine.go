@@ -20,6 +20,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
 	"github.com/minio-sidecar/minio-sidecar/syncer/base"
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
@@ -38,9 +39,13 @@ type Config struct {
 	Delete           bool   // apply local deletions to the bucket
 	Include, Exclude []string
 	CreateBucket     bool
-	RestoreTimeout   time.Duration // without progress, after which a restore fails; 0: none
-	FlushTimeout     time.Duration // for the last flush
-	ScanInterval     time.Duration // between full scans of the volume
+	// RestoreAt: restore the versions that were current then; zero: what is
+	// current. In a volume that is not read-only that happens once, and makes
+	// the old state the present one.
+	RestoreAt      time.Time
+	RestoreTimeout time.Duration // without progress, after which a restore fails; 0: none
+	FlushTimeout   time.Duration // for the last flush
+	ScanInterval   time.Duration // between full scans of the volume
 	// ShutdownQuiet: the last flush ends only when nothing has changed for so
 	// long; for a sidecar that is stopped together with its app.
 	ShutdownQuiet time.Duration
@@ -85,10 +90,14 @@ type Engine struct {
 	rules     plan.Rules
 	lookFirst bool // the store ignores conditions
 	scanning  int  // passes under way: held deletions wait for their end
+	travels   bool // an earlier state is being restored
 	confirmed bool // a person let the held deletions go
 	scanAll   bool // a scan was asked for that scans had no room for
 	// doubtful are the objects that a restore has failed to read so far.
-	doubtful  map[string]struct{}
+	doubtful map[string]struct{}
+	// late are the folders that a restore gives their mode when all is in them.
+	late      []entry.Remote
+	filled    bool // now is the time
 	abortWith context.CancelCauseFunc // while restoring
 }
 

@@ -70,6 +70,9 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	if err == nil {
 		err = m.flushUntilQuiet(flushing)
 	}
+	if err == nil {
+		err = m.arrive(flushing)
+	}
 
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()

@@ -60,7 +60,7 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 		return time.Hour
 	}
 	e.mu.Lock()
-	busy, confirmed := e.scanning > 0, e.confirmed
+	busy, confirmed := e.scanning > 0, e.confirmed || e.travels
 	e.mu.Unlock()
 	if busy || held.Awaited {
 		return judgeTick

@@ -118,7 +118,7 @@ func (e *Engine) listRemote(ctx context.Context, dir string) iter.Seq2[entry.Rem
 				return
 			}
 		}
-		if dir != "" || identified {
+		if dir != "" || identified || e.isFrozen() { // of the past, the prefix may be older than its identity
 			return
 		}
 		if err := e.unidentified(ctx); err != nil {

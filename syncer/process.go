@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
@@ -69,6 +70,9 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 	settled := err == nil && r.settles()
 	if err != nil {
 		r = e.judgeError(ctx, w, err)
+	}
+	if r.outcome != dirty.Retry {
+		e.state.over(w.Key)
 	}
 	done := func(err error) {
 		if err != nil {
@@ -147,12 +151,17 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		if e.restoring() {
 			e.abort(err)
 		}
-		e.state.fail(err)
+		e.state.failAt(w.Key, err)
+	case errors.Is(err, syscall.EROFS):
+		if e.restoring() {
+			e.abort(err)
+		}
+		e.state.failAt(w.Key, fmt.Errorf("the volume is read-only: %w", err))
 	case errors.Is(err, store.ErrDamaged):
 		if e.restoring() && w.Attempts >= 2 {
 			e.abort(err)
 		}
-		e.state.fail(err)
+		e.state.failAt(w.Key, err)
 	default:
 		if e.restoring() && w.Attempts >= patience {
 			e.abort(err)
@@ -331,7 +340,10 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 	case plan.Resolve:
 		return e.resolve(ctx, item)
 	case plan.DeleteRemote, plan.DeleteLocal:
-		if !w.MayDelete {
+		// What a person had removed by naming a moment is no accident of the
+		// volume's; the versions of it stay.
+		meant := op == plan.DeleteRemote && item.Base.Removed()
+		if !w.MayDelete && !meant {
 			if op == plan.DeleteLocal {
 				// Held in vain, it would count as a change that is not in
 				// the bucket, and a mass of them as an accident.

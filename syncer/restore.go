@@ -60,6 +60,14 @@ func (e *Engine) restoreAll(ctx context.Context) error {
 	if damaged, err := e.base.Meta(metaDamaged); err != nil || damaged != "" {
 		return errors.Join(err, vanished(damaged))
 	}
+	if !e.cfg.RestoreAt.IsZero() {
+		return e.restorePast(ctx)
+	}
+	return e.fill(ctx)
+}
+
+// fill brings what the store shows into the volume.
+func (e *Engine) fill(ctx context.Context) error {
 	working, stop := context.WithCancel(ctx)
 	stopped := e.start(working, e.work)
 	defer stopped()
@@ -67,7 +75,14 @@ func (e *Engine) restoreAll(ctx context.Context) error {
 	if err := e.listedPass(ctx, fatalForRestore); err != nil {
 		return err
 	}
-	return e.dirty.Wait(ctx, e.dirty.Mark(), true)
+	e.mu.Lock()
+	travels := e.travels
+	e.mu.Unlock()
+	// Deletions are part of a time travel.
+	if err := e.dirty.Wait(ctx, e.dirty.Mark(), !travels); err != nil {
+		return err
+	}
+	return e.finishFolders(ctx)
 }
 
 // errVanished: an object that was listed could not be read, and then was gone.

@@ -57,7 +57,7 @@ func (e *Engine) Sync(ctx context.Context) error {
 
 	// The loops outlive ctx: the last flush needs them.
 	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	wait := e.start(life, e.judgeLoop, e.scanLoop,
+	wait := e.start(life, e.judgeLoop, e.scanLoop, e.arriveLoop,
 		func(ctx context.Context) { e.watch(ctx, watcher) },
 		func(ctx context.Context) { e.hear(ctx, watcher) },
 	)
@@ -109,6 +109,11 @@ func (m *meeting) getInStep(ctx context.Context) error {
 	never := func(error) bool { return false }
 	if err := m.connect(ctx, never); err != nil {
 		return err
+	}
+	if m.readOnly() && !m.cfg.RestoreAt.IsZero() && !m.isFrozen() {
+		if _, err := m.freeze(ctx, never, m.cfg.RestoreAt); err != nil {
+			return err
+		}
 	}
 	if err := m.insist(ctx, never, func() error { return m.knowRemote(ctx, !m.readOnly()) }); err != nil {
 		return err
@@ -192,7 +197,7 @@ func (m *meeting) attend(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		pull := m.readOnly()
+		pull := m.readOnly() && !m.isFrozen()
 		if !m.readOnly() {
 			others, news, err := m.roster.Look(ctx)
 			if errors.Is(err, writers.ErrForgotten) {

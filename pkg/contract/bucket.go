@@ -12,6 +12,10 @@ const WritersPrefix = Reserved + "writers/"
 // ProbePrefix is where the store's abilities are tried out, below the prefix.
 const ProbePrefix = Reserved + "probe/"
 
+// TravelPrefix is where restores of an earlier state leave word of their
+// beginning and their end, below the prefix.
+const TravelPrefix = Reserved + "restored-at/"
+
 // IdentityKey is an object that tells a prefix from an emptied or re-created
 // one of the same name, below the prefix.
 const IdentityKey = Reserved + "identity"

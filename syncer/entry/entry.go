@@ -115,6 +115,10 @@ type Base struct {
 	ETag  string
 }
 
+// Removed reports whether the volume was made to lack the object, by restoring
+// a state in which it did not exist: on its own account, no file was deleted.
+func (b Base) Removed() bool { return b.Local == Fingerprint{} }
+
 // Path is key without the '/' that marks a directory.
 func Path(key string) string { return strings.TrimSuffix(key, "/") }
 
