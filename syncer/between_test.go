@@ -43,7 +43,7 @@ func (r *rig) between(t *testing.T) *between {
 		},
 		Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true},
 		ModifyResponse: func(response *http.Response) error {
-			if f := b.spoil.Load(); f != nil {
+			if f := b.spoil.Load(); f != nil { //nolint:bodyclose // the proxy closes it
 				return (*f)(response)
 			}
 			return nil
