@@ -49,9 +49,12 @@ func (s shape) path(i int) string {
 }
 
 // fill writes the files, each with a content of its own of about 1 KiB.
-func (s shape) fill(dir string) error {
+func (s shape) fill(ctx context.Context, dir string) error {
 	made := ""
 	for i := range s.files {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		path := filepath.Join(dir, s.path(i))
 		if folder := filepath.Dir(path); folder != made {
 			if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -190,7 +193,7 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 	}
 	r := row{shape: shape}
 	first, second := filepath.Join(s.dir, "first"), filepath.Join(s.dir, "second")
-	if err := shape.fill(first); err != nil {
+	if err := shape.fill(ctx, first); err != nil {
 		return err
 	}
 	want, err := measureDir(first)
