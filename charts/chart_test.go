@@ -263,7 +263,7 @@ func TestDefaultsAreTheAnnotations(t *testing.T) {
 	}
 	// Of one pod, not of a cluster; or with a value of its own (syncer.image).
 	without := []string{
-		contract.Bucket, contract.Inject, contract.Volume, contract.Containers,
+		contract.Bucket, contract.Inject, contract.Volume, contract.Containers, contract.RestoreAt,
 		contract.RunAsUser, contract.RunAsGroup, contract.Status,
 		contract.Image, contract.ImagePullPolicy,
 	}

@@ -36,6 +36,7 @@ func classes() []class {
 		{store.ErrAccessDenied, contract.ExitAccessDenied, "check the access key and the secret key, and that their user may list the bucket, and get, put and delete objects under the prefix"},
 		{tree.ErrFull, contract.ExitVolumeFull, "make the volume larger (size-limit), or free room on its disk"},
 		{store.ErrDamaged, contract.ExitDamaged, "restore an older version of that object in the store, or delete it there"},
+		{store.ErrNoVersions, contract.ExitFailure, "restore-at needs a bucket with versioning enabled, and a moment since then"},
 		{store.ErrFull, contract.ExitFailure, "make room in the store, or raise the bucket's quota"},
 		{store.ErrUnreachable, contract.ExitUnreachable, "check the endpoint, the store itself, and the network between"},
 		{base.ErrInUse, contract.ExitOtherWriter, ""}, // says itself what to do

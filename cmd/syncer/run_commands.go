@@ -19,11 +19,12 @@ import (
 func (p *program) restoreCommand() *cobra.Command {
 	cmd := command("restore", "Make the folder equal to the bucket, then end",
 		"Make the folder equal to bucket and prefix, then end with code 0. It waits while the store\n"+
-			"cannot be reached, and goes on where it was after an interruption. The bucket is not changed.",
+			"cannot be reached, and goes on where it was after an interruption. The bucket is not changed,\n"+
+			"but for a note where --restore-at begins.",
 		func(ctx context.Context) error { return p.operate(ctx, "", p.restore) })
 	cmd.Annotations = map[string]string{containerMark: "restore"}
 	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{
-		contract.FlagCreateBucket, contract.FlagRestoreTimeout, contract.FlagReportAfter,
+		contract.FlagCreateBucket, contract.FlagRestoreAt, contract.FlagRestoreTimeout, contract.FlagReportAfter,
 	}, logFlags)
 	return cmd
 }
@@ -59,7 +60,7 @@ func (p *program) syncCommand() *cobra.Command {
 		})
 	cmd.Annotations = map[string]string{containerMark: "sync"}
 	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{
-		contract.FlagDelete, contract.FlagCreateBucket, contract.FlagFlushTimeout, contract.FlagShutdownQuiet,
+		contract.FlagDelete, contract.FlagCreateBucket, contract.FlagRestoreAt, contract.FlagFlushTimeout, contract.FlagShutdownQuiet,
 		contract.FlagScanInterval, contract.FlagMetricsAddress,
 	}, logFlags)
 	return cmd

@@ -60,7 +60,7 @@ func (p *program) openSession(baseDir string) (_ *session, err error) {
 	engine, err := syncer.New(syncer.Config{
 		Bucket: s.bucket, Endpoint: s.endpoint, Prefix: s.prefix,
 		Mode: s.mode, Delete: s.delete, Include: s.include, Exclude: s.exclude, CreateBucket: s.createBucket,
-		RestoreTimeout: s.restoreTimeout, FlushTimeout: s.flushTimeout, ScanInterval: s.scanInterval, ShutdownQuiet: s.shutdownQuiet, Concurrency: s.concurrency,
+		RestoreAt: s.restoreAt, RestoreTimeout: s.restoreTimeout, FlushTimeout: s.flushTimeout, ScanInterval: s.scanInterval, ShutdownQuiet: s.shutdownQuiet, Concurrency: s.concurrency,
 	}, syncer.Deps{Store: bucket, Tree: volume, Base: memory, Log: p.log, Metrics: m})
 	if err != nil {
 		return nil, err

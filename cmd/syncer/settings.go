@@ -15,6 +15,7 @@ type settings struct {
 	mode                             string
 	delete, createBucket             bool
 	include, exclude                 []string
+	restoreAt                        time.Time     // zero: the present
 	restoreTimeout                   time.Duration // 0: none
 	flushTimeout, shutdownQuiet      time.Duration
 	reportAfter                      time.Duration
@@ -87,6 +88,8 @@ func (s *settings) value(name string) pflag.Value {
 		return &listValue{value: value[[]string]{patternsKind(), name, &s.exclude}}
 	case contract.FlagCreateBucket:
 		return &value[bool]{boolKind(), name, &s.createBucket}
+	case contract.FlagRestoreAt:
+		return &value[time.Time]{momentKind(), name, &s.restoreAt}
 	case contract.FlagRestoreTimeout:
 		return &value[time.Duration]{durationKind(0), name, &s.restoreTimeout}
 	case contract.FlagFlushTimeout:
@@ -125,6 +128,7 @@ func usageOf(name string) string {
 		contract.FlagInclude:        "comma-separated globs of what takes part (default: everything)",
 		contract.FlagExclude:        "comma-separated globs of what does not; wins over --include",
 		contract.FlagCreateBucket:   "create the bucket if it is missing",
+		contract.FlagRestoreAt:      "restore the versions that were current then (RFC 3339), once; the bucket must keep versions",
 		contract.FlagRestoreTimeout: "give up after so long without progress; 0: never",
 		contract.FlagFlushTimeout:   "time for the last flush, after SIGTERM",
 		contract.FlagShutdownQuiet:  "end the last flush only after nothing has changed for so long",

@@ -71,6 +71,13 @@ func cases() map[string]struct {
 		contract.FlagCreateBucket:   truth,
 		contract.FlagInclude:        globs,
 		contract.FlagExclude:        globs,
+		contract.FlagRestoreAt: {
+			map[string]any{
+				"2026-11-23T18:30:00Z":        time.Date(2026, 11, 23, 18, 30, 0, 0, time.UTC),
+				"2026-11-23T19:30:00.5+01:00": time.Date(2026, 11, 23, 18, 30, 0, 5e8, time.UTC),
+			},
+			[]string{"now", "2026-11-23", "2026-11-23T18:30:00", "2026-11-23 18:30:00Z", "1795458600"},
+		},
 		contract.FlagRestoreTimeout: duration,
 		contract.FlagFlushTimeout:   duration,
 		contract.FlagShutdownQuiet:  duration,
@@ -100,7 +107,7 @@ func field(s settings, flag string) any {
 		contract.FlagRegion: s.region, contract.FlagPath: s.path, contract.FlagStateDir: s.stateDir,
 		contract.FlagCredentialsDir: s.credentialsDir, contract.FlagMode: s.mode, contract.FlagDelete: s.delete,
 		contract.FlagInclude: s.include, contract.FlagExclude: s.exclude, contract.FlagCreateBucket: s.createBucket,
-		contract.FlagRestoreTimeout: s.restoreTimeout, contract.FlagFlushTimeout: s.flushTimeout, contract.FlagShutdownQuiet: s.shutdownQuiet,
+		contract.FlagRestoreAt: s.restoreAt, contract.FlagRestoreTimeout: s.restoreTimeout, contract.FlagFlushTimeout: s.flushTimeout, contract.FlagShutdownQuiet: s.shutdownQuiet,
 		contract.FlagReportAfter: s.reportAfter, contract.FlagScanInterval: s.scanInterval,
 		contract.FlagBandwidthLimit: s.bandwidthLimit, contract.FlagMetricsAddress: s.metricsAddress,
 		contract.FlagConcurrency: s.concurrency, contract.FlagLogLevel: s.logLevel, contract.FlagLogFormat: s.logFormat,

@@ -120,6 +120,26 @@ func writeDuration(d time.Duration) string {
 	return text
 }
 
+// momentKind reads a time of RFC 3339; none is "".
+func momentKind() kind[time.Time] {
+	return kind[time.Time]{
+		name: "time", must: `a moment in the form of RFC 3339, such as "2026-11-23T18:30:00Z"`,
+		read: func(text string) (time.Time, bool) {
+			if text == "" {
+				return time.Time{}, true
+			}
+			t, err := time.Parse(time.RFC3339, text)
+			return t.UTC(), err == nil
+		},
+		write: func(t time.Time) string {
+			if t.IsZero() {
+				return ""
+			}
+			return t.Format(time.RFC3339Nano)
+		},
+	}
+}
+
 func boolKind() kind[bool] {
 	return kind[bool]{
 		name: "bool", must: "true or false",

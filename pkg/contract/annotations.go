@@ -24,6 +24,7 @@ const (
 	SizeLimit       = "size-limit"
 	Medium          = "medium"
 	CreateBucket    = "create-bucket"
+	RestoreAt       = "restore-at"
 	RestoreTimeout  = "restore-timeout"
 	FlushTimeout    = "flush-timeout"
 	ScanInterval    = "scan-interval"
@@ -51,7 +52,7 @@ func Annotations() []string {
 	return []string{
 		Bucket, Inject, Prefix, Path, Volume, Containers, Endpoint, Region,
 		Secret, Mode, Delete, Include, Exclude, SizeLimit, Medium,
-		CreateBucket, RestoreTimeout, FlushTimeout, ScanInterval,
+		CreateBucket, RestoreAt, RestoreTimeout, FlushTimeout, ScanInterval,
 		BandwidthLimit, CPURequest, CPULimit, MemoryRequest, MemoryLimit, RunAsUser, RunAsGroup,
 		NativeSidecar, MetricsPort, Image, ImagePullPolicy, LogLevel, Status,
 	}

@@ -20,6 +20,7 @@ const (
 	FlagInclude        = "include"
 	FlagExclude        = "exclude"
 	FlagCreateBucket   = "create-bucket"
+	FlagRestoreAt      = "restore-at"
 	FlagRestoreTimeout = "restore-timeout"
 	FlagFlushTimeout   = "flush-timeout"
 	FlagShutdownQuiet  = "shutdown-quiet"
@@ -37,7 +38,7 @@ func Flags() []string {
 	return []string{
 		FlagBucket, FlagPrefix, FlagEndpoint, FlagRegion, FlagPath, FlagStateDir,
 		FlagCredentialsDir, FlagMode, FlagDelete, FlagInclude, FlagExclude,
-		FlagCreateBucket, FlagRestoreTimeout, FlagFlushTimeout,
+		FlagCreateBucket, FlagRestoreAt, FlagRestoreTimeout, FlagFlushTimeout,
 		FlagShutdownQuiet, FlagReportAfter, FlagScanInterval,
 		FlagBandwidthLimit, FlagMetricsAddress, FlagConcurrency, FlagLogLevel, FlagLogFormat,
 	}

@@ -130,7 +130,7 @@ func (b *builder) environment() []corev1.EnvVar {
 		contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint, contract.FlagRegion,
 		contract.FlagPath, contract.FlagStateDir, contract.FlagCredentialsDir,
 		contract.FlagMode, contract.FlagDelete, contract.FlagInclude, contract.FlagExclude,
-		contract.FlagCreateBucket, contract.FlagRestoreTimeout, contract.FlagFlushTimeout,
+		contract.FlagCreateBucket, contract.FlagRestoreAt, contract.FlagRestoreTimeout, contract.FlagFlushTimeout,
 		contract.FlagScanInterval, contract.FlagBandwidthLimit, contract.FlagLogLevel,
 	} {
 		if value := flagValue(b.Settings, flag); value != "" {

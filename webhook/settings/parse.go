@@ -52,6 +52,8 @@ func (s *Settings) set(key, value string, in Input) (err error) {
 		s.Medium, err = corev1.StorageMedium(value), oneOf(value, "", string(corev1.StorageMediumMemory))
 	case contract.CreateBucket:
 		s.CreateBucket, err = parseBool(value)
+	case contract.RestoreAt:
+		s.RestoreAt, err = parseMoment(value)
 	case contract.RestoreTimeout:
 		s.RestoreTimeout, err = parseDuration(value, 0)
 	case contract.FlushTimeout:
@@ -194,6 +196,19 @@ func parseSize(value string) (*resource.Quantity, error) {
 		return nil, must(`a size above zero as a Kubernetes quantity, such as "10Gi"`)
 	}
 	return &q, nil
+}
+
+// parseMoment reads a time of RFC 3339; none is written "". Whether it has
+// passed is for the syncer to say, which knows the time.
+func parseMoment(value string) (time.Time, error) {
+	if value == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		return time.Time{}, must(`a moment in the form of RFC 3339, such as "2026-11-23T18:30:00Z" or "2026-11-23T19:30:00+01:00"`)
+	}
+	return t.UTC(), nil
 }
 
 func parseDuration(value string, least time.Duration) (time.Duration, error) {

@@ -40,6 +40,7 @@ type Settings struct {
 	SizeLimit      *resource.Quantity // nil: none
 	Medium         corev1.StorageMedium
 	CreateBucket   bool
+	RestoreAt      time.Time     // zero: the present
 	RestoreTimeout time.Duration // 0: none
 	FlushTimeout   time.Duration
 	ScanInterval   time.Duration
@@ -153,7 +154,7 @@ func DefaultKeys() []string {
 	return slices.DeleteFunc(contract.Annotations(), func(key string) bool {
 		switch key {
 		case contract.Bucket, contract.Inject, contract.Volume, contract.Containers,
-			contract.RunAsUser, contract.RunAsGroup, contract.Status:
+			contract.RestoreAt, contract.RunAsUser, contract.RunAsGroup, contract.Status:
 			return true
 		}
 		return false
@@ -211,6 +212,14 @@ func contradictions(annotated, lower map[string]string) Errors {
 			exclude(contract.Volume, other, "contradicts "+contract.AnnotationPrefix+other+
 				": the pod defines and mounts that volume itself; remove one of the two")
 		}
+	}
+	if annotated[contract.RestoreAt] != "" {
+		if annotated[contract.Delete] == "false" {
+			problems = append(problems, Error{Key: contract.RestoreAt, Value: annotated[contract.RestoreAt],
+				Allowed: "contradicts " + contract.AnnotationPrefix + contract.Delete +
+					" \"false\": what was made after that moment could not be removed; remove one of the two"})
+		}
+		lower[contract.Delete] = "true"
 	}
 	mode := annotated[contract.Mode]
 	if mode == "" {

@@ -116,6 +116,9 @@ func TestMistakes(t *testing.T) {
 		{contract.SizeLimit, "-1Gi", "above zero"},
 		{contract.Medium, "memory", `did you mean "Memory"?`},
 		{contract.CreateBucket, "", "is empty"},
+		{contract.RestoreAt, "yesterday", "RFC 3339"},
+		{contract.RestoreAt, "2026-11-23", `such as "2026-11-23T18:30:00Z"`},
+		{contract.RestoreAt, "2026-11-23T18:30:00", "RFC 3339"}, // in which zone?
 		{contract.RestoreTimeout, "10", "a duration"},
 		{contract.RestoreTimeout, "-1s", "at least 0s"},
 		{contract.FlushTimeout, "60", "a duration"},
@@ -187,6 +190,9 @@ func TestAllowed(t *testing.T) {
 		{contract.Exclude, "", func(s settings.Settings) any { return len(s.Exclude) }, 0},
 		{contract.SizeLimit, "1.5Gi", func(s settings.Settings) any { return s.SizeLimit.Value() }, int64(3 << 29)},
 		{contract.Medium, "Memory", func(s settings.Settings) any { return s.Medium }, corev1.StorageMediumMemory},
+		{contract.RestoreAt, "2026-11-23T19:30:00+01:00", func(s settings.Settings) any { return s.RestoreAt },
+			time.Date(2026, 11, 23, 18, 30, 0, 0, time.UTC)},
+		{contract.RestoreAt, "", func(s settings.Settings) any { return s.RestoreAt.IsZero() }, true},
 		{contract.RestoreTimeout, "1h30m", func(s settings.Settings) any { return s.RestoreTimeout }, 90 * time.Minute},
 		{contract.FlushTimeout, "0", func(s settings.Settings) any { return s.FlushTimeout }, time.Duration(0)},
 		{contract.BandwidthLimit, "1.5Mi", func(s settings.Settings) any { return s.BandwidthLimit }, int64(3 << 19)},
@@ -220,6 +226,7 @@ func TestContradictions(t *testing.T) {
 		"volume and path":          {[]string{contract.Volume, "v", contract.Path, "/x"}, "contradicts minio-sidecar/path"},
 		"volume and containers":    {[]string{contract.Volume, "v", contract.Containers, "a"}, "contradicts minio-sidecar/containers"},
 		"read-only and creating":   {[]string{contract.Mode, "read-only", contract.CreateBucket, "true"}, "contradicts minio-sidecar/mode read-only"},
+		"past and keeping":         {[]string{contract.RestoreAt, "2026-11-23T18:30:00Z", contract.Delete, "false"}, "contradicts minio-sidecar/delete"},
 		"creating is not so meant": {[]string{contract.Mode, "read-only", contract.CreateBucket, "false"}, ""},
 	} {
 		_, err := settings.Resolve(input(c.pairs...))
@@ -261,6 +268,7 @@ func TestCheckDefaults(t *testing.T) {
 		contract.Mode:        {"x", `must be "shared"`},
 		contract.Endpoint:    {"x", "http://host:port"},
 		contract.Bucket:      {"files", "is not known"},
+		contract.RestoreAt:   {"2026-11-23T18:30:00Z", "is not known"},
 		contract.Volume:      {"v", "is not known"},
 		contract.MemoryLimit: {"1Mi", "is above"},
 	} {
