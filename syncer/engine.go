@@ -97,7 +97,7 @@ type Engine struct {
 	doubtful map[string]struct{}
 	// late are the folders that a restore gives their mode when all is in them.
 	late      []entry.Remote
-	filled    bool // now is the time
+	filled    bool                    // now is the time
 	abortWith context.CancelCauseFunc // while restoring
 }
 

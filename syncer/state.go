@@ -20,6 +20,7 @@ const (
 // state is what the engine says of itself, beside what the dirty set knows.
 type state struct {
 	mu         sync.Mutex
+	holder     string // the path that met the condition, if it was one
 	s          status.Status
 	unsyncable *unsyncables
 	// degraded says why some folders are not watched, and how many.
@@ -67,9 +68,15 @@ func (s *state) watching(degraded func() (string, int)) {
 func (s *state) phase(p status.Phase) { s.update(func(st *status.Status) { st.Phase = p }) }
 
 // fail sets the condition that err stands for and reports whether that is news.
-func (s *state) fail(err error) bool {
+func (s *state) fail(err error) bool { return s.failAt("", err) }
+
+// failAt is fail for a condition that one path met, in the volume or in its
+// object. It lasts until that path got over it, whatever the store says to
+// others meanwhile.
+func (s *state) failAt(key string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.holder = key
 	c := conditionOf(err)
 	news := s.s.Condition != c
 	if news {
@@ -83,11 +90,21 @@ func (s *state) fail(err error) bool {
 func (s *state) ok() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.s.Condition == status.OK {
+	if s.s.Condition == status.OK || s.holder != "" {
 		return false
 	}
 	s.s.Condition, s.s.Message, s.s.Since = status.OK, "", time.Now()
 	return true
+}
+
+// over says that the path got over what it met.
+func (s *state) over(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holder == key {
+		s.holder = ""
+		s.s.Condition, s.s.Message, s.s.Since = status.OK, "", time.Now()
+	}
 }
 
 // unsync notes that key cannot be synced, and whether it is the volume that

@@ -204,6 +204,8 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 	}
 	l, obj, err := e.fetch(ctx, item, entry.Path(item.Key), expect)
 	switch {
+	case errors.Is(err, errLater):
+		return result{}, nil
 	case errors.Is(err, store.ErrPrecondition), errors.Is(err, store.ErrNotFound), errors.Is(err, tree.ErrChanged):
 		e.metrics.Downloads(metrics.Changed)
 		return result{}, err
@@ -223,7 +225,7 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 func (e *Engine) fetch(ctx context.Context, item plan.Item, path string, expect *entry.Fingerprint) (entry.Local, store.Object, error) {
 	key := e.cfg.Prefix + item.Key
 	if entry.IsDir(item.Key) {
-		return e.fetchDir(ctx, key, path)
+		return e.fetchDir(ctx, *item.Remote, path)
 	}
 	size := item.Remote.Size
 	tmp, err := e.tree.Create(size)
@@ -254,8 +256,8 @@ func (e *Engine) fetch(ctx context.Context, item plan.Item, path string, expect 
 	return l, obj, err
 }
 
-func (e *Engine) fetchDir(ctx context.Context, key, path string) (entry.Local, store.Object, error) {
-	obj, err := e.store.Stat(ctx, key)
+func (e *Engine) fetchDir(ctx context.Context, remote entry.Remote, path string) (entry.Local, store.Object, error) {
+	obj, err := e.store.Stat(ctx, e.cfg.Prefix+remote.Key)
 	if err != nil {
 		return entry.Local{}, obj, err
 	}
@@ -263,6 +265,13 @@ func (e *Engine) fetchDir(ctx context.Context, key, path string) (entry.Local, s
 		return entry.Local{}, obj, &unsyncableError{reason: "folder: its object has content, which a folder cannot have"}
 	}
 	_, a := e.decode(obj)
+	if a.Perm&ownerAll != ownerAll && e.postpone(remote) {
+		a.Perm |= ownerAll
+		if _, err := e.tree.Mkdir(path, a); err != nil {
+			return entry.Local{}, obj, err
+		}
+		return entry.Local{}, obj, errLater
+	}
 	l, err := e.tree.Mkdir(path, a)
 	return l, obj, err
 }
