@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"syscall"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
@@ -167,7 +168,11 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 			e.abort(err)
 		}
 	}
-	e.log.Warn("path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
+	level := slog.LevelDebug
+	if n := w.Attempts + 1; n&(n-1) == 0 { // 1, 2, 4, 8 …: said, not repeated for ever
+		level = slog.LevelWarn
+	}
+	e.log.Log(ctx, level, "path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
 	return result{outcome: dirty.Retry, reason: err.Error()}
 }
 
@@ -350,6 +355,10 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 				if err := e.sureOfAbsence(ctx, item.Key); err != nil {
 					return result{}, err
 				}
+			} else if parent := parentKey(item.Key); parent != "" {
+				// It may be empty now, and need an object of its own to exist:
+				// before the last one that implies it goes.
+				e.dirty.TouchFor(parent, item.Key)
 			}
 			return result{outcome: dirty.Hold, reason: op.String()}, nil
 		}
