@@ -40,7 +40,7 @@ func TestWatchdog(t *testing.T) {
 		}
 	}
 	for name, work := range map[string]func(*Engine){
-		"listing":   func(e *Engine) { e.listRemote(t.Context(), "")(func(entry.Remote, error) bool { return true }) },
+		"listing":   func(e *Engine) { e.listRemote(t.Context(), "dir/")(func(entry.Remote, error) bool { return true }) },
 		"receiving": func(e *Engine) { slowly(func() { _, _ = e.odometer.through(nowhere{}).WriteAt([]byte("x"), 0) }) },
 		"comparing": func(e *Engine) { slowly(func() { _, _ = e.odometer.Write([]byte("x")) }) },
 		"finishing": func(e *Engine) { slowly(func() { e.state.transferred(0) }) },
