@@ -59,7 +59,16 @@ func TestVolumeFullWhilePulling(t *testing.T) {
 	if s := b.engine.Status(); s.Pending == 0 || s.Message == "" || s.OldestPendingSeconds == 0 {
 		t.Errorf("status of a volume that is full: %+v", s)
 	}
-	b.write("small", "y") // takes no room
+	for i := range 25 { // what goes out well does not end the state
+		f, err := os.OpenFile(b.path("small"), os.O_WRONLY, 0) // takes no room
+		b.do(err)
+		_, err = f.WriteString(string(rune('a' + i)))
+		b.do(errors.Join(err, f.Close()))
+		time.Sleep(40 * time.Millisecond)
+		if c := condition(b); c != status.VolumeFull {
+			t.Fatalf("look %d: condition %s, want %s as long as it lasts", i, c, status.VolumeFull)
+		}
+	}
 	a.await("pulled", func() bool { content, err := os.ReadFile(a.path("small")); return err == nil && string(content) == "y" })
 	b.nothingHalf(a)
 	a.hasFiles(13)

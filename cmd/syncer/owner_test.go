@@ -236,6 +236,29 @@ func (s *process) tree() map[string]string {
 	return found
 }
 
+// TestRestoreIntoSealedFolders: a folder that even its owner may not enter is
+// filled by a restore that is not root's before it is sealed.
+func TestRestoreIntoSealedFolders(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("runs as root only: it starts processes as another user")
+		return
+	}
+	p := newPlace(t, testenv.MinIO(t))
+	a, b := p.pod("a", 0), p.pod("b", nobody)
+	for i, path := range []string{"sealed/", "sealed/f", "sealed/sealed/", "sealed/sealed/g", "unsearchable/", "unsearchable/h"} {
+		a.make(path, fmt.Sprint(i), 0o755, nobody)
+	}
+	for path, mode := range map[string]fs.FileMode{"sealed/sealed": 0, "sealed": 0, "unsearchable": 0o600} {
+		p.must(os.Chmod(a.at(path), mode))
+	}
+	a.start()
+	a.stop(contract.ExitOK)
+	b.run(contract.ExitOK, "restore")
+	if diff := cmp.Diff(a.tree(), b.tree()); diff != "" {
+		t.Errorf("restored (- want, + got):\n%s", diff)
+	}
+}
+
 // TestOwnersAndModes: a syncer without any rights brings what it may read into
 // the bucket and back, names what it may not, and is not kept from writing by
 // folders that are its user's own but shielded.
