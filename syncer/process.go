@@ -355,10 +355,8 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 				if err := e.sureOfAbsence(ctx, item.Key); err != nil {
 					return result{}, err
 				}
-			} else if parent := parentKey(item.Key); parent != "" {
-				// It may be empty now, and need an object of its own to exist:
-				// before the last one that implies it goes.
-				e.dirty.TouchFor(parent, item.Key)
+			} else {
+				e.keepFolder(item.Key)
 			}
 			return result{outcome: dirty.Hold, reason: op.String()}, nil
 		}
@@ -404,6 +402,18 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 		e.requestScan(item.Key + "/") // what is in it may have waited in vain for the name
 	}
 	return result{forget: true}, nil
+}
+
+// keepFolder has the folder looked at in which key was. It may be empty now, and
+// then needs an object of its own to exist, in the bucket before the last one
+// that implies it goes.
+func (e *Engine) keepFolder(key string) {
+	for folder := parentKey(key); folder != ""; folder = parentKey(folder) {
+		if l, _, ok, err := e.tree.Lookup(folder); err == nil && ok && l.Kind == entry.Dir {
+			e.dirty.TouchFor(folder, key)
+			return
+		}
+	}
 }
 
 // sureOfAbsence returns nil if the store has no such object now. What a

@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,15 +13,12 @@ import (
 // and no test waits longer than it must.
 const patience = 2 * time.Minute
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 // syncerBinary is the program under test, built by TestMain.
 var syncerBinary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	flag.Parse()
 	dir, err := os.MkdirTemp("", "interop-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
