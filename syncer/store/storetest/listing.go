@@ -46,8 +46,13 @@ func testNames(t *testing.T, s *Subject) {
 	for _, name := range s.Refuses {
 		want[name] = true
 	}
+	// A store that keeps objects as files makes the folder once, here: rclone
+	// now and then answers 500 to all but one of those who make it at once.
+	if _, err := s.Store.Upload(t.Context(), upload("p/first", nil)); err != nil {
+		t.Fatal(err)
+	}
 	var mu sync.Mutex
-	var kept []string
+	kept := []string{"p/first"}
 	g, ctx := errgroup.WithContext(t.Context())
 	g.SetLimit(16)
 	for _, name := range Names() {
