@@ -52,6 +52,7 @@ type node struct {
 
 	credentials string        // folder, instead of the server's own
 	stall       time.Duration // patience with a connection that stands still
+	partSize    int64         // of large uploads, instead of the usual
 	attendEvery time.Duration // to look at the bucket, instead of the usual
 	metrics     *metrics.Metrics
 	logged      logBook
@@ -97,7 +98,7 @@ func (n *node) open() *Engine {
 	}
 	cfg := s3.Config{
 		Endpoint: n.rig.endpoint, Region: testenv.Region, Bucket: n.config.Bucket, Prefix: n.config.Prefix,
-		CredentialsDir: n.credentials, StallTimeout: n.stall,
+		CredentialsDir: n.credentials, StallTimeout: n.stall, PartSize: n.partSize,
 		Concurrency: n.config.Concurrency,
 	}
 	if n.credentials == "" {

@@ -2,11 +2,13 @@ package syncer
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 // A changing file is made of cells of 8 bytes that hold the number of the pass
@@ -23,8 +26,10 @@ const (
 	cell  = 8
 	chunk = 64 << 10 // what is written at once
 	small = 4 * chunk
-	// big is uploaded in several parts.
-	big = 20 << 20
+	big   = 20 << 20
+	part  = 5 << 20 // in parts of this size, the smallest that S3 has
+
+	stopsPerRead = 8
 )
 
 // changing is a file that is changed for some passes, in one way.
@@ -57,31 +62,47 @@ func TestWholeFiles(t *testing.T) {
 }
 
 func changeWhileUploading(t *testing.T, server *testenv.Server, c changing, size int) {
-	const seed, passes = 20261124, 10
+	const seed, passes = 20261124, 8
 	random := rand.New(rand.NewPCG(seed, uint64(size)))
 	r := &rig{server: server, bucket: server.NewBucket(t, true), endpoint: server.Endpoint}
-	// A store through a mapping makes no event: only a scan can find it.
-	n := r.node(t, func(cfg *Config) { cfg.ScanInterval = 200 * time.Millisecond })
+	n := r.node(t, func(cfg *Config) {
+		cfg.ScanInterval = 50 * time.Millisecond // a store through a mapping makes no event
+		cfg.Concurrency = 1                      // one part is read after the other
+	})
+	n.partSize = part
+	stops := make(chan struct{})
+	n.wrap = func(real store.Store) store.Store { return &halting{real, int64(size / stopsPerRead), stops} }
 	n.start()
 	put, end := c.begin(n, n.path("file"), size)
 	chunks := size / chunk
+	var flushes sync.WaitGroup
+	t.Cleanup(flushes.Wait)
 	for pass := range uint64(passes) {
-		// It rests somewhere in the pass, for less or more than an upload takes.
-		rest := random.IntN(chunks)
+		// It rests somewhere in the pass, until an upload has read this much of
+		// it, or for a while. Every other time somebody asks for a flush, which
+		// does not wait for quiet.
+		rest, read := random.IntN(chunks), 1+random.IntN(stopsPerRead+2)
 		for i := range chunks {
 			put(pass, i)
-			if i == rest {
-				time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
+			if i != rest {
+				continue
 			}
+			if pass%2 == 1 {
+				flushes.Go(func() {
+					if err := n.engine.Flush(t.Context(), false); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			await(stops, read, 300*time.Millisecond)
 		}
 		end(pass)
-		if pass == passes/2 {
+		if pass == passes/2 || pass == passes-1 {
+			flushes.Wait()
 			n.flush()
 			n.verify()
 		}
 	}
-	n.flush()
-	n.verify()
 	n.mustStop()
 
 	now, err := os.ReadFile(n.path("file"))
@@ -112,12 +133,60 @@ func changeWhileUploading(t *testing.T, server *testenv.Server, c changing, size
 	}
 }
 
-func numbered(pass uint64) []byte {
-	b := make([]byte, chunk)
-	for off := 0; off < chunk; off += cell {
-		binary.LittleEndian.PutUint64(b[off:], pass)
+// await receives count times, for at most so long.
+func await(stops <-chan struct{}, count int, most time.Duration) {
+	enough := time.After(most)
+	for range count {
+		select {
+		case <-stops:
+		case <-enough:
+			return
+		}
 	}
-	return b
+}
+
+// halting stops for a moment after every piece that it reads of what it
+// uploads, and says so to whoever waits for it: time to change what is not read
+// yet, or what is.
+type halting struct {
+	store.Store
+	piece int64
+	stops chan<- struct{}
+}
+
+func (h *halting) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	u.Body = &pieces{u.Body, h}
+	return h.Store.Upload(ctx, u)
+}
+
+type pieces struct {
+	io.ReaderAt
+	*halting
+}
+
+func (p *pieces) ReadAt(b []byte, off int64) (int, error) {
+	read := 0
+	for read < len(b) {
+		at := off + int64(read)
+		n, err := p.ReaderAt.ReadAt(b[read:min(int64(len(b)), int64(read)+p.piece-at%p.piece)], at)
+		read += n
+		if err != nil {
+			return read, err
+		}
+		if (at+int64(n))%p.piece != 0 {
+			continue
+		}
+		select {
+		case p.stops <- struct{}{}:
+		default:
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return read, nil
+}
+
+func numbered(pass uint64) []byte {
+	return bytes.Repeat(binary.NativeEndian.AppendUint64(nil, pass), chunk/cell)
 }
 
 func inPlace(n *node, path string, _ int) (func(uint64, int), func(uint64)) {
@@ -138,7 +207,11 @@ func mapped(n *node, path string, size int) (func(uint64, int), func(uint64)) {
 	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	n.do(err)
 	n.t.Cleanup(func() { n.do(unix.Munmap(mem)) })
-	return func(pass uint64, i int) { copy(mem[i*chunk:], numbered(pass)) }, func(uint64) {}
+	return func(pass uint64, i int) {
+		for off := i * chunk; off < (i+1)*chunk; off += cell { // in order, which copy is not
+			binary.NativeEndian.PutUint64(mem[off:], pass)
+		}
+	}, func(uint64) {}
 }
 
 func truncated(n *node, path string, _ int) (func(uint64, int), func(uint64)) {
@@ -166,7 +239,7 @@ func appended(n *node, path string, _ int) (func(uint64, int), func(uint64)) {
 		}
 		b := make([]byte, chunk)
 		for off := 0; off < chunk; off += cell {
-			binary.LittleEndian.PutUint64(b[off:], written)
+			binary.NativeEndian.PutUint64(b[off:], written)
 			written++
 		}
 		_, err := f.Write(b)
@@ -201,7 +274,7 @@ func replaced(n *node, path string, _ int) (func(uint64, int), func(uint64)) {
 func cells(content []byte) []uint64 {
 	all := make([]uint64, len(content)/cell)
 	for i := range all {
-		all[i] = binary.LittleEndian.Uint64(content[i*cell:])
+		all[i] = binary.NativeEndian.Uint64(content[i*cell:])
 	}
 	return all
 }
