@@ -77,8 +77,16 @@ func WithDataDir(dir string) Option { return func(o *options) { o.dataDir = dir 
 func WithTLS() Option { return func(o *options) { o.tls = true } }
 
 // WithDisk gives the server a disk of this size (as in "64m") for its objects.
-// Only the server sees it, and it is gone when the server stops.
-func WithDisk(size string) Option { return func(o *options) { o.disk = size } }
+// Only the server sees it, and it is gone when the server stops. What is
+// deleted makes room within a second: MinIO moves it to a trash folder, which
+// it empties every five minutes unless told otherwise, and at once only if its
+// figure of the free room, up to a second old, was small.
+func WithDisk(size string) Option {
+	return func(o *options) {
+		o.disk = size
+		o.env = append(o.env, "MINIO_API_DELETE_CLEANUP_INTERVAL=1s")
+	}
+}
 
 // WithEnv adds NAME=value pairs to the server's otherwise empty environment.
 func WithEnv(pairs ...string) Option {

@@ -50,7 +50,7 @@ func (t *Tree) lookup(path string) (l entry.Local, marked bool, err error) {
 }
 
 func (t *Tree) lookupDir(parent int, name, key string, st *unix.Statx_t) (entry.Local, bool, error) {
-	fd, l, err := t.enter(parent, name, key, st)
+	fd, l, passing, err := t.enter(parent, name, key, st)
 	if err != nil || fd < 0 {
 		return l, true, err
 	}
@@ -63,24 +63,26 @@ func (t *Tree) lookupDir(parent int, name, key string, st *unix.Statx_t) (entry.
 	if err != nil {
 		return entry.Local{}, false, err
 	}
-	return l, none || !l.Attrs.SameDir(t.plain), nil
+	return l, !passing && (none || !l.Attrs.SameDir(t.plain)), nil
 }
 
 // enter opens the directory name for reading. Where that is not allowed, or
 // where another file system begins, the descriptor is -1 and the entry says
-// why nothing is known of what is below. st may be nil.
-func (t *Tree) enter(parent int, name, key string, st *unix.Statx_t) (int, entry.Local, error) {
-	fd, err := beneath.Child(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)
+// why nothing is known of what is below. st may be nil. passing: it is being
+// made for what will be in it; see [passages].
+func (t *Tree) enter(parent int, name, key string, st *unix.Statx_t) (fd int, l entry.Local, passing bool, err error) {
+	fd, err = beneath.Child(parent, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err == nil {
+		passing = t.passages.has(key)
 		// "." and not the descriptor itself: this takes the right to search the
 		// directory, without which its entries have names but nothing else.
 		var now unix.Statx_t
 		if err = beneath.Lstat(fd, ".", &now); err == nil {
 			if now.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 && beneath.SameDevice(&now, &t.self) {
-				return fd, makeLocal(key, &now), nil
+				return fd, makeLocal(key, &now), passing, nil
 			}
 			unix.Close(fd)
-			return -1, opaque(key, &now, reasonMount), nil
+			return -1, opaque(key, &now, reasonMount), false, nil
 		}
 		unix.Close(fd)
 	}
@@ -92,9 +94,9 @@ func (t *Tree) enter(parent int, name, key string, st *unix.Statx_t) (int, entry
 				st = &now
 			}
 		}
-		return -1, opaque(key, st, "the directory cannot be read: "+err.Error()), nil
+		return -1, opaque(key, st, "the directory cannot be read: "+err.Error()), false, nil
 	}
-	return -1, entry.Local{}, err
+	return -1, entry.Local{}, false, err
 }
 
 // readlink reads a symbolic link's target; size is what lstat said of it.

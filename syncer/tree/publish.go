@@ -1,8 +1,6 @@
 package tree
 
 import (
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
@@ -175,57 +173,4 @@ func (t *Tree) putBack(name string, mine, out *unix.Statx_t, parent int, base st
 func sameButCtime(a, b *unix.Statx_t) bool {
 	return a.Ino == b.Ino && a.Mode == b.Mode && a.Size == b.Size &&
 		a.Mtime.Sec == b.Mtime.Sec && a.Mtime.Nsec == b.Mtime.Nsec && a.Uid == b.Uid && a.Gid == b.Gid
-}
-
-// parentFor opens the directory that path will be in, made if missing.
-func (t *Tree) parentFor(path string) (beneath.Dir, string, error) {
-	for range attempts {
-		parent, base, err := t.root.Parent(path)
-		if err == nil {
-			return parent, base, nil
-		}
-		if err == unix.ENOENT {
-			err = t.makeDir(path[:strings.LastIndexByte(path, '/')])
-		}
-		if blocks(err) {
-			err = ErrBlocked
-		}
-		if err != nil && err != unix.ENOENT {
-			return beneath.Dir{}, "", err
-		}
-	}
-	return beneath.Dir{}, "", ErrChanged
-}
-
-// makeDir makes the directory at path and those above it, where missing.
-func (t *Tree) makeDir(path string) error {
-	parent, base, err := t.root.Parent(path)
-	if err == unix.ENOENT {
-		if err := t.makeDir(path[:strings.LastIndexByte(path, '/')]); err != nil {
-			return err
-		}
-		parent, base, err = t.root.Parent(path)
-	}
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	t.making.Lock()
-	defer t.making.Unlock()
-	if err := t.lend(parent.FD, func() error { return unix.Mkdirat(parent.FD, base, DefaultDirPerm) }); err != nil {
-		if err == unix.EEXIST {
-			return nil // made by another, or in the way: the next step tells
-		}
-		return err
-	}
-	fd, err := beneath.Child(parent.FD, base, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	var st unix.Statx_t
-	if err := beneath.Lstat(fd, "", &st); err != nil {
-		return err
-	}
-	return t.dress(fd, &st, t.plain)
 }

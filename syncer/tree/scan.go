@@ -108,7 +108,7 @@ func (s *walk) begin(dir string) error {
 		if err != nil {
 			return err
 		}
-		return s.push(fd, "", nil)
+		return s.push(fd, "", nil, false)
 	}
 	if err := ValidKey(dir); err != nil {
 		return err
@@ -179,19 +179,19 @@ func (s *walk) visit(f *frame, name string) error {
 // enter yields the directory name if it needs that, and makes it the one that
 // is walked next.
 func (s *walk) enter(parent int, name, key string) error {
-	fd, l, err := s.t.enter(parent, name, key, nil)
+	fd, l, passing, err := s.t.enter(parent, name, key, nil)
 	if err != nil {
 		return err
 	}
 	if fd < 0 {
 		return s.emit(l)
 	}
-	return s.push(fd, key, &l)
+	return s.push(fd, key, &l, passing)
 }
 
 // push reads the open directory fd and puts it on the stack. dir is its own
-// entry, nil for the root.
-func (s *walk) push(fd int, key string, dir *entry.Local) error {
+// entry, nil for the root; passing is as [Tree.enter] has it.
+func (s *walk) push(fd int, key string, dir *entry.Local, passing bool) error {
 	var st unix.Statx_t
 	names, err := s.read(fd, key)
 	if err == nil {
@@ -204,7 +204,7 @@ func (s *walk) push(fd int, key string, dir *entry.Local) error {
 		}
 		return s.emit(opaque(key, nil, "the directory cannot be read: "+err.Error()))
 	}
-	if dir != nil && (len(names) == 0 || !dir.Attrs.SameDir(s.t.plain)) {
+	if dir != nil && !passing && (len(names) == 0 || !dir.Attrs.SameDir(s.t.plain)) {
 		if err := s.emit(*dir); err != nil {
 			unix.Close(fd)
 			return err

@@ -77,7 +77,8 @@ type Tree struct {
 	// making is held from making a directory to giving it its attributes: of
 	// one directory made on the way and made for itself at the same time, the
 	// attributes of its own must come last.
-	making sync.Mutex
+	making   sync.Mutex
+	passages passages
 
 	tmp     *os.File // this process's own folder for temporary files
 	tmpName string   // its name in the reserved folder's tmp/
