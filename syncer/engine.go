@@ -74,14 +74,15 @@ type Engine struct {
 	defaults attrs.Defaults
 	writer   string // this process, among the writers of the prefix
 
-	dirty    *dirty.Set
-	gate     *gate
-	state    *state
-	scans    chan scanRequest
-	judge    judge
-	growing  *growing
-	odometer odometer
-	inStep   chan struct{} // closed once the first full pass of a sync has succeeded
+	dirty      *dirty.Set
+	gate       *gate
+	state      *state
+	scans      chan scanRequest
+	judge      judge
+	growing    *growing
+	odometer   odometer
+	unfinished unfinished
+	inStep     chan struct{} // closed once the first full pass of a sync has succeeded
 
 	attendEvery time.Duration // to look for other writers, or at the bucket
 

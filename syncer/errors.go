@@ -13,6 +13,10 @@ import (
 // ErrTorn: a file changed while it was read; nothing was published.
 var ErrTorn = errors.New("file changed while it was read")
 
+// namesMax is how many bytes an [UnsyncedError] spends on naming paths: what
+// kept them is said after them, and Kubernetes keeps 4096 bytes of it all.
+const namesMax = 2048
+
 // UnsyncedError: the engine stopped before everything was in the bucket.
 type UnsyncedError struct {
 	Paths  []status.PathReason // the first few
@@ -31,15 +35,21 @@ func (e *UnsyncedError) Error() string {
 	default:
 		fmt.Fprintf(&b, "%d changes are not in the bucket", e.Count)
 	}
-	for i, p := range e.Paths {
+	named := int64(0)
+	for _, p := range e.Paths {
 		sep := ", "
-		if i == 0 {
+		if named == 0 {
 			sep = ": "
 		}
-		fmt.Fprintf(&b, "%s%s (%s)", sep, p.Path, p.Reason)
+		text := fmt.Sprintf("%s%s (%s)", sep, p.Path, p.Reason)
+		if named > 0 && b.Len()+len(text) > namesMax {
+			break
+		}
+		b.WriteString(text)
+		named++
 	}
-	if int64(len(e.Paths)) < e.Count {
-		b.WriteString(", …")
+	if 0 < named && named < e.Count {
+		fmt.Fprintf(&b, " and %d more", e.Count-named)
 	}
 	if e.Halted > 0 {
 		b.WriteString("; " + haltedMessage(e.Halted))

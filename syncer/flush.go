@@ -12,8 +12,11 @@ import (
 const (
 	// flushRetry is how soon the last flush tries again after a failed scan.
 	flushRetry = time.Second
-	// releaseTimeout bounds the farewell after the last flush.
-	releaseTimeout = 5 * time.Second
+	// farewell bounds what comes after the last flush: taking leave of the other
+	// writers, and aborting uploads. It is part of the time for that flush: the
+	// grace period of a pod is raised by no more than that, and a container that
+	// is killed leaves no word of what is not in the bucket.
+	farewell = 2 * time.Second
 )
 
 // Flush returns when all that was written before the call is in the bucket.
@@ -57,7 +60,8 @@ func (e *Engine) Flush(ctx context.Context, confirm bool) error {
 func (m *meeting) lastFlush(ctx context.Context) error {
 	m.state.phase(status.Flushing)
 	m.log.Info("stopping: flushing what is left", "timeout", m.cfg.FlushTimeout, "pending", m.dirty.Len())
-	flushing, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), m.cfg.FlushTimeout,
+	timeout := m.cfg.FlushTimeout - min(farewell, m.cfg.FlushTimeout/5)
+	flushing, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout,
 		fmt.Errorf("flush-timeout %s is over", m.cfg.FlushTimeout))
 	defer cancel()
 	if m.readOnly() {
@@ -73,16 +77,22 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	if err == nil {
 		err = m.arrive(flushing)
 	}
-
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	if releaseErr := m.roster.Release(leaving); releaseErr != nil {
-		m.log.Warn("could not take leave of the other writers; they will notice within 90 s", "error", releaseErr)
-	}
 	if err != nil {
 		return m.unsynced(err)
 	}
 	return nil
+}
+
+// takeLeave tells the other writers that this one has gone.
+func (m *meeting) takeLeave(ctx context.Context) {
+	if m.readOnly() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := m.roster.Release(ctx); err != nil {
+		m.log.Warn("could not take leave of the other writers; they will notice within 90 s", "error", err)
+	}
 }
 
 // flushUntilQuiet flushes until nothing has changed for ShutdownQuiet. While

@@ -47,6 +47,11 @@ func (e *Engine) Sync(ctx context.Context) error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	e.state.update(func(s *status.Status) { s.Restored = restored != "" })
+	left, err := e.base.Unfinished()
+	if err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	e.unfinished.add(left)
 	watcher, err := watch.New(e.tree.Path(), watch.Options{Reserved: contract.Reserved, Logger: e.log})
 	if err != nil {
 		return fmt.Errorf("sync: %w", err)
@@ -65,6 +70,10 @@ func (e *Engine) Sync(ctx context.Context) error {
 	m := &meeting{Engine: e, roster: writers.New(e.store, e.cfg.Prefix, e.writer), work: func() { working() }}
 	if err = m.converse(ctx, watcher); err == nil {
 		err = m.lastFlush(ctx)
+		// While uploads that are given up tidy up behind them: where the store
+		// does not answer, both take their time.
+		leaving := e.start(context.WithoutCancel(ctx), m.takeLeave)
+		defer leaving()
 	}
 	stop(errors.New("sync has ended"))
 	working()()
@@ -158,6 +167,7 @@ const leftoverAge = 24 * time.Hour
 
 // tidyUp drops what crashed uploads left behind, unseen but paid for.
 func (e *Engine) tidyUp(ctx context.Context) {
+	e.abortUnfinished(ctx)
 	n, err := e.store.AbortUploads(ctx, e.cfg.Prefix, leftoverAge)
 	if err != nil {
 		e.log.Warn("could not drop unfinished uploads", "error", err)
@@ -215,6 +225,7 @@ func (m *meeting) attend(ctx context.Context) error {
 				m.storeAnswered()
 			}
 			m.state.update(func(s *status.Status) { s.OtherWriters = others })
+			m.abortUnfinished(ctx)
 			pull = owed || news || len(others) > 0
 		}
 		if !pull {

@@ -128,7 +128,9 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 		}
 		return err
 	}
+	over := e.inParts(&u)
 	obj, err := e.send(ctx, u)
+	over()
 	if errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrKeyRejected) {
 		e.base.Undone(intent)
 	}

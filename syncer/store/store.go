@@ -72,6 +72,12 @@ type Upload struct {
 	// read and before the write becomes visible. An error from it aborts the
 	// upload, leaves the key as it was, and is returned (wrapped).
 	Commit func() error
+	// Begun, where set, is called if the object goes in parts, with the id that
+	// the store gave to this, before the first part is sent; an error from it
+	// aborts the upload. Ended is called as soon as it is certain that no part
+	// of it is left behind. Without it, see [Store.AbortUpload].
+	Begun func(id string) error
+	Ended func(id string)
 }
 
 // Reader is what can be asked of a bucket, as it is or as it was.
@@ -132,6 +138,9 @@ type Store interface {
 	// Where the store has no conditional delete the check precedes it.
 	Delete(ctx context.Context, key, etag string) error
 
+	// AbortUpload drops one unfinished multipart upload of the key, if it is
+	// still there.
+	AbortUpload(ctx context.Context, key, id string) error
 	// AbortUploads drops the unfinished multipart uploads below prefix that
 	// were begun at least olderThan ago, by the store's clock, and returns how
 	// many it dropped. A store that has no such thing has nothing to drop.

@@ -66,6 +66,14 @@ func (s *Store) abort(ctx context.Context, key, id string) (err error) {
 	return err
 }
 
+// AbortUpload implements [store.Store].
+func (s *Store) AbortUpload(ctx context.Context, key, id string) error {
+	if err := s.abort(ctx, key, id); err != nil {
+		return s.fail(ctx, "abort unfinished upload of", key, err)
+	}
+	return nil
+}
+
 // isUnsupported says whether a store refused because it does not know how.
 func isUnsupported(err error) bool {
 	response := answer(err)

@@ -26,6 +26,9 @@ const (
 	maxBuffered = 32 << 20
 	// abortTimeout bounds the tidying up after a failed upload.
 	abortTimeout = 10 * time.Second
+	// hasteTimeout is the same where the caller waits to end: what is killed
+	// because it does not end cannot say any more what it has not done.
+	hasteTimeout = 2 * time.Second
 	// partWorkers is how many parts of one object travel at a time.
 	partWorkers = 4
 )
@@ -98,12 +101,18 @@ func (s *Store) uploadParts(ctx context.Context, u store.Upload) (_ string, err 
 		return "", err
 	}
 	defer func() {
-		if err != nil {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-			defer cancel()
-			_ = s.abort(ctx, u.Key, id)
+		if err != nil && s.tidy(ctx, u.Key, id) != nil {
+			return
+		}
+		if u.Ended != nil {
+			u.Ended(id)
 		}
 	}()
+	if u.Begun != nil {
+		if err := u.Begun(id); err != nil {
+			return "", &localError{err}
+		}
+	}
 
 	size := partSize(u.Size, s.partSize)
 	count := int((u.Size + size - 1) / size)
@@ -144,6 +153,17 @@ func (s *Store) uploadParts(ctx context.Context, u store.Upload) (_ string, err 
 	setCondition(&done, u.Condition)
 	info, err := s.client.CompleteMultipartUpload(ctx, s.bucket, u.Key, id, parts, done)
 	return info.ETag, err
+}
+
+// tidy aborts an upload that failed, or that is to end because the process is.
+func (s *Store) tidy(ctx context.Context, key, id string) error {
+	limit := abortTimeout
+	if ctx.Err() != nil {
+		limit = hasteTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	return s.abort(ctx, key, id)
 }
 
 // uploadPart sends one part. It is read twice: once for the checksum that goes
