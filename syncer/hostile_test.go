@@ -1,0 +1,354 @@
+package syncer
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/minio/minio-go/v7/pkg/signer"
+
+	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
+	"github.com/minio-sidecar/minio-sidecar/internal/testmemory"
+	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+)
+
+// invented are objects that no well-behaved store would have: a proxy in front
+// of a real one lists them beside the real ones, and serves them.
+type invented struct {
+	bodies map[string]string // by the whole key
+	listed map[string]int    // sizes that the listing tells, where they are lies
+	seen   atomic.Int64      // requests for one of them
+}
+
+type listed struct {
+	XMLName     xml.Name      `xml:"http://s3.amazonaws.com/doc/2006-03-01/ ListBucketResult"`
+	Name        string        `xml:"Name"`
+	Prefix      string        `xml:"Prefix"`
+	MaxKeys     int           `xml:"MaxKeys"`
+	IsTruncated bool          `xml:"IsTruncated"`
+	Encoding    string        `xml:"EncodingType,omitempty"`
+	Contents    []listedEntry `xml:"Contents"`
+}
+
+type listedEntry struct {
+	Key          string `xml:"Key"`
+	LastModified string `xml:"LastModified"`
+	ETag         string `xml:"ETag"`
+	Size         int    `xml:"Size"`
+}
+
+func tag(body string) string {
+	sum := md5.Sum([]byte(body))
+	return `"` + hex.EncodeToString(sum[:]) + `"`
+}
+
+// haunt has b tell of what is invented.
+func (b *between) haunt(bucket string, v *invented) {
+	b.answers(func(w http.ResponseWriter, r *http.Request) bool {
+		body, ok := v.bodies[strings.TrimPrefix(r.URL.Path, "/"+bucket+"/")]
+		if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return false
+		}
+		v.seen.Add(1)
+		w.Header().Set("ETag", tag(body))
+		w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		w.Header().Set("Last-Modified", "Sun, 01 Feb 2026 00:00:00 GMT")
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, body)
+		}
+		return true
+	})
+	b.spoils(func(r *http.Response) error {
+		if !listsFiles(r.Request) || r.StatusCode != http.StatusOK {
+			return nil
+		}
+		var page listed
+		plain, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = xml.Unmarshal(plain, &page)
+		}
+		if err != nil {
+			return err
+		}
+		if r.Body = io.NopCloser(bytes.NewReader(plain)); page.IsTruncated || page.MaxKeys < 1000 {
+			return nil // a look whether there is anything at all
+		}
+		for key, body := range v.bodies {
+			size, lies := v.listed[key]
+			if !lies {
+				size = len(body)
+			}
+			page.Contents = append(page.Contents, listedEntry{url.QueryEscape(key), "2026-02-01T00:00:00.000Z", tag(body), size})
+		}
+		slices.SortFunc(page.Contents, func(a, b listedEntry) int {
+			x, _ := url.QueryUnescape(a.Key)
+			y, _ := url.QueryUnescape(b.Key)
+			return strings.Compare(x, y)
+		})
+		text, err := xml.Marshal(page)
+		r.Body = io.NopCloser(bytes.NewReader(text))
+		r.ContentLength = int64(len(text))
+		r.Header.Set("Content-Length", fmt.Sprint(len(text)))
+		return err
+	})
+}
+
+// TestHostileKeys: whatever keys a bucket has, nothing outside the volume is
+// touched, not when they come and not when they go; what cannot be a path is
+// reported, and what is beside it arrives.
+func TestHostileKeys(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	proxy := r.between(t)
+	a := r.node(t)
+	canary := filepath.Join(filepath.Dir(a.dir), "canary")
+	a.do(os.Mkdir(canary, 0o750))
+	a.do(os.WriteFile(filepath.Join(canary, "sings"), []byte("alive"), 0o600))
+	outside := func() (list []string) {
+		a.do(filepath.WalkDir(canary, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			list = append(list, fmt.Sprint(p, info.Mode(), info.ModTime().UnixNano(), info.Size()))
+			return err
+		}))
+		beside, err := os.ReadDir(filepath.Dir(a.dir))
+		a.do(err)
+		for _, d := range beside {
+			list = append(list, d.Name())
+		}
+		return list
+	}
+
+	// The link, which leads outside, is a real object.
+	first := r.node(t)
+	first.start()
+	first.write("good", "good")
+	first.do(os.Symlink("../"+filepath.Base(canary), first.path("evil")))
+	first.do(os.Symlink(canary, first.path("worse")))
+	first.mustStop()
+
+	long := strings.Repeat("n", 256)
+	v := &invented{bodies: map[string]string{}}
+	reported := []string{
+		"../canary/sings", "a/../../canary/sings", "..", "a/..", "./x", "a/./b", "//x", "a//b", "/abs",
+		canary + "/sings", "nul\x00byte", "a/" + long, long + "/b", ".minio-sidecar/evil", ".minio-sidecar/state/x",
+	}
+	for _, key := range reported {
+		v.bodies["app/"+key] = "evil: " + key
+	}
+	for _, key := range []string{"evil/sings", "evil/new", "worse/sings", "both", "both/child", "good/child", `back\..\..\slash`} {
+		v.bodies["app/"+key] = "evil: " + key
+	}
+	proxy.haunt(r.bucket, v)
+	before := outside()
+
+	a.attendEvery = 20 * time.Millisecond
+	if err := a.tryRestore(); err != nil {
+		t.Logf("restore: %v", err)
+	}
+	check := func(when string) {
+		t.Helper()
+		if diff := cmp.Diff(before, outside()); diff != "" {
+			t.Fatalf("%s something outside the volume is not as it was (-want +got):\n%s", when, diff)
+		}
+		for path := range a.listing() {
+			switch top, _, _ := strings.Cut(path, "/"); top {
+			case "good", "evil", "worse", "both", `back\..\..\slash`, "own":
+			default:
+				t.Errorf("%s the volume has %q", when, path)
+			}
+		}
+		for _, key := range reported[:13] {
+			if _, err := os.Lstat(a.dir + "/" + key); err == nil && !strings.Contains(key, "..") {
+				t.Errorf("%s there is something at %q", when, key)
+			}
+		}
+		if _, err := os.Stat(a.path(".minio-sidecar/evil")); !os.IsNotExist(err) {
+			t.Errorf("%s a reserved key was restored: %v", when, err)
+		}
+	}
+	check("after the restore")
+	a.startOnly()
+	a.write("own", "1")
+	a.await("uploaded", func() bool { return slices.Contains(r.keys(t, "app/"), "own") })
+	a.await("reported", func() bool { return a.engine.Status().Unsyncable >= int64(len(reported))-2 })
+	check("with a sync")
+	if v.seen.Load() == 0 {
+		t.Error("nothing of what was invented was asked for")
+	}
+	if err := a.stop(); err != nil {
+		t.Logf("stop: %v", err)
+	}
+	proxy.honest()
+	a.start() // which lists
+	check("when they are gone")
+	a.await("well", func() bool { return condition(a) == status.OK })
+	if err := a.stop(); err != nil {
+		t.Logf("stop: %v", err)
+	}
+	check("at the end")
+	if got, err := os.ReadFile(a.path("good")); string(got) != "good" {
+		t.Errorf("the good file is %q, %v", got, err)
+	}
+}
+
+// TestListedSizesLie: what a listing says of a size is not believed, and
+// nothing of another size comes to be at the path.
+func TestListedSizesLie(t *testing.T) {
+	server := testenv.MinIO(t)
+	for name, size := range map[string]int{"too small": 3, "too large": 300, "none": 0, "a whole disk": 1 << 50} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, server)
+			first := r.node(t)
+			first.start()
+			first.write("good", "good")
+			first.mustStop()
+			proxy := r.between(t)
+			const body = "forty bytes, more or less, of an object.."
+			v := &invented{bodies: map[string]string{"app/liar": body}, listed: map[string]int{"app/liar": size}}
+			proxy.haunt(r.bucket, v)
+			a := r.node(t)
+			a.config.RestoreTimeout = 2 * time.Second
+			err := a.tryRestore()
+			got, readErr := os.ReadFile(a.path("liar"))
+			switch {
+			case readErr == nil && string(got) != body:
+				t.Errorf("%q is at the path", got)
+			case readErr != nil && err == nil:
+				t.Error("the file is not there, and the restore has succeeded")
+			}
+			t.Log(err)
+			// When the listing tells the truth, it comes.
+			v.listed = nil
+			a.restore()
+			if got, err := os.ReadFile(a.path("liar")); string(got) != body {
+				t.Errorf("in the end %q is at the path: %v", got, err)
+			}
+		})
+	}
+}
+
+// TestConditionsIgnored: in front of a store that writes whatever it is told
+// to, the engine looks before it writes: what another has put there meanwhile
+// is not overwritten.
+func TestConditionsIgnored(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	proxy := r.between(t)
+	server := r.server
+	to, err := url.Parse(server.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.answers(func(w http.ResponseWriter, request *http.Request) bool {
+		if request.Method != http.MethodPut && request.Method != http.MethodPost ||
+			request.Header.Get("If-Match")+request.Header.Get("If-None-Match") == "" {
+			return false
+		}
+		out := request.Clone(request.Context())
+		out.RequestURI, out.URL.Scheme, out.URL.Host = "", to.Scheme, to.Host
+		for _, name := range []string{"If-Match", "If-None-Match", "Authorization"} {
+			out.Header.Del(name)
+		}
+		out = signer.SignV4(*out, server.AccessKey, server.SecretKey, "", testenv.Region)
+		response, err := http.DefaultTransport.RoundTrip(out)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer response.Body.Close()
+		for name, values := range response.Header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(response.StatusCode)
+		_, _ = io.Copy(w, response.Body)
+		return true
+	})
+	a := r.node(t)
+	a.start()
+	if !a.engine.lookFirst {
+		t.Fatal("the engine believes that the store honours conditions")
+	}
+	a.write("f", "of this node")
+	a.flush()
+	client := server.Client(t)
+	foreign := func(key, body string) {
+		_, err := client.PutObject(t.Context(), r.bucket, "app/"+key, strings.NewReader(body), int64(len(body)), "", "", putOptions())
+		a.do(err)
+	}
+	foreign("f", "of another")
+	foreign("new", "of another, new")
+	a.write("f", "of this node, again")
+	a.write("new", "of this node, new")
+	a.flush()
+	a.mustStop()
+	var found []string
+	for _, key := range r.keys(t, "app/") {
+		found = append(found, string(r.get(t, "app/"+key)))
+	}
+	slices.Sort(found)
+	want := []string{"of another", "of another, new", "of this node, again", "of this node, new"}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("in the bucket (-want +got):\n%s", diff)
+	}
+	a.verify()
+}
+
+// TestCrowdedFolder: a hundred thousand keys in one folder are listed, and
+// what is wanted of them restored, without all of them being kept.
+func TestCrowdedFolder(t *testing.T) {
+	const keys, onePage, perKey = 100_000, 1000, 256
+	r := newRig(t, testenv.MinIO(t))
+	proxy := r.between(t)
+	const body = "x"
+	proxy.answers(func(w http.ResponseWriter, request *http.Request) bool {
+		switch {
+		case listsFiles(request):
+			var from int
+			if token := request.URL.Query().Get("continuation-token"); token != "" {
+				fmt.Sscan(token, &from)
+			}
+			fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">`+
+				`<Name>%s</Name><Prefix>app/</Prefix><EncodingType>url</EncodingType><IsTruncated>%v</IsTruncated>`,
+				r.bucket, from+onePage < keys)
+			if from+onePage < keys {
+				fmt.Fprintf(w, "<NextContinuationToken>%d</NextContinuationToken>", from+onePage)
+			}
+			for i := from; i < from+onePage; i++ {
+				fmt.Fprintf(w, `<Contents><Key>app/crowd/%06d</Key><LastModified>2026-02-01T00:00:00.000Z</LastModified>`+
+					`<ETag>%s</ETag><Size>%d</Size></Contents>`, i, strings.ReplaceAll(tag(body), `"`, "&#34;"), len(body))
+			}
+			fmt.Fprint(w, "</ListBucketResult>")
+			return true
+		case strings.HasPrefix(request.URL.Path, "/"+r.bucket+"/app/crowd/"):
+			w.Header().Set("ETag", tag(body))
+			w.Header().Set("Last-Modified", "Sun, 01 Feb 2026 00:00:00 GMT")
+			_, _ = io.WriteString(w, body)
+			return true
+		}
+		return false
+	})
+	a := r.node(t)
+	a.config.Include = []string{"crowd/0000*", "crowd/0999*"}
+	before := testmemory.Live()
+	a.restore()
+	if grown := testmemory.Live() - before; grown > keys*perKey {
+		t.Errorf("%d bytes of memory for %d keys", grown, keys)
+	}
+	if got := len(a.listing()); got != 201 { // and the folder
+		t.Errorf("%d paths are restored, want 201", got)
+	}
+}
