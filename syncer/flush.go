@@ -80,6 +80,7 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	if err != nil {
 		return m.unsynced(err)
 	}
+	m.abortUnfinished(flushing) // a short life may not have come to it before
 	return nil
 }
 

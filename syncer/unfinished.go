@@ -45,7 +45,11 @@ func (e *Engine) inParts(u *store.Upload) (over func()) {
 	begun := map[string]string{}
 	u.Begun = func(id string) error {
 		begun[id] = u.Key
-		return e.base.NoteUnfinished(u.Key, id)
+		if err := e.base.NoteUnfinished(u.Key, id); err != nil {
+			return err
+		}
+		e.log.Debug("began an upload in parts", "object", u.Key)
+		return nil
 	}
 	u.Ended = func(id string) {
 		delete(begun, id)

@@ -40,37 +40,42 @@ func abilities(a store.Abilities) []ability {
 		{
 			"conditional writes", a.ConditionalPut,
 			"a write never lands on top of one that it did not know of",
-			"two writers of one file within the same moment may overwrite each other: run one sync per prefix",
+			"two pods that write one file within the same second may overwrite each other unseen: let one pod at a time write below a prefix",
 		},
 		{
 			"conditional writes of large files", a.ConditionalMultipart,
 			"the same, for files that travel in parts",
-			"two writers of one large file within the same moment may overwrite each other: run one sync per prefix",
+			"two pods that write one large file within the same second may overwrite each other unseen: let one pod at a time write below a prefix",
 		},
 		{
 			"checksums", a.Checksums,
 			"the store checks every upload whole",
-			"an upload that is damaged on its way is found at the next download only",
+			"an upload that is damaged on its way is found by the next restore only",
+		},
+		{
+			"metadata", a.Metadata,
+			"modes, owners and times come back",
+			"modes, owners and times are lost, and symbolic links come back as files: keep only contents here",
 		},
 		{
 			"metadata in listings", a.ListingMetadata,
 			"attributes come with the listing",
-			"attributes are asked for file by file, where they are needed: comparing takes longer",
+			"attributes are asked for file by file, where they are needed: nothing is lost, comparing takes longer",
+		},
+		{
+			"folders", a.FolderObjects,
+			"an empty folder comes back, and so do mode and owner of any folder",
+			"folders come back with the usual mode and owner, empty ones perhaps not at all: put a file into a folder that must exist",
 		},
 		{
 			"versions", a.Versioning,
 			"what is overwritten or deleted can be had back",
-			"what is overwritten or deleted is gone: turn versioning on if that matters",
+			"what is overwritten or deleted is gone, and restore-at cannot be used: turn versioning on if that matters",
 		},
 		{
 			"file and folder of one name", a.FileAndFolder,
 			"a file may become a folder of the same name, and the reverse",
-			"where a file becomes a folder of the same name, the file's object goes first",
-		},
-		{
-			"notifications", a.Notifications,
-			"what others write can be heard of at once",
-			"what others write is found by listing, every few seconds while they are there",
+			lackOfRoom(a.Versioning),
 		},
 	}
 	var result []ability
@@ -82,6 +87,15 @@ func abilities(a store.Abilities) []ability {
 		result = append(result, ability{item.name, item.ok, means})
 	}
 	return result
+}
+
+// lackOfRoom is what it means that a store cannot hold both a and a/b. Where it
+// keeps versions those of a deleted file count, too.
+func lackOfRoom(versions bool) string {
+	if versions {
+		return "where a file becomes a folder of the same name, what is in it is reported as unsyncable until all versions of the file's object are removed"
+	}
+	return "where a file becomes a folder of the same name, the file's object goes first: for a moment neither is in the bucket"
 }
 
 func (p *program) probe(ctx context.Context, output string) error {
@@ -98,6 +112,9 @@ func (p *program) probe(ctx context.Context, output string) error {
 		return fmt.Errorf("probe: %w", err)
 	}
 	able, err := s3.Abilities(ctx, p.settings.prefix)
+	if errors.Is(err, store.ErrAccessDenied) {
+		return fmt.Errorf("probe: these credentials may list the bucket, but do not suffice for sync (mode read-only needs to list and read only): %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}

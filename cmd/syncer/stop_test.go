@@ -236,10 +236,15 @@ func TestStopInLargeUpload(t *testing.T) {
 		t.Parallel()
 		path = server.Faulty(t)
 		p = newPod(t, server, path.Endpoint)
-		p.sync(flags...)
+		p.sync(append(flags, "--log-level=debug")...)
 		p.do(os.Mkdir(filepath.Join(p.volume, "deep"), 0o755))
 		p.do(os.WriteFile(filepath.Join(p.volume, large), content, 0o644))
-		p.await("on its way", func() bool { return p.unfinished() == 1 })
+		// Not before it is written down: an upload whose very first answer is
+		// lost nobody can abort, since only that answer names it.
+		p.await("on its way", func() bool { return strings.Contains(p.logged(), "began an upload in parts") })
+		if n := p.unfinished(); n != 1 {
+			t.Fatalf("%d unfinished uploads", n)
+		}
 		return p, path
 	}
 	absent := func(p *pod) {

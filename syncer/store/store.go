@@ -159,9 +159,9 @@ type Abilities struct {
 	ConditionalPut       bool // If-None-Match: * and If-Match on PutObject
 	ConditionalMultipart bool // the same on CompleteMultipartUpload
 	Checksums            bool // takes and checks a full-object checksum
+	Metadata             bool // hands out user metadata as it was given
 	ListingMetadata      bool // MinIO's extension: user metadata in listings
 	Versioning           bool // the bucket keeps versions
 	FileAndFolder        bool // holds and lists both a and a/b
 	FolderObjects        bool // keeps an empty object dir/ with its metadata
-	Notifications        bool // MinIO's ListenBucketNotification
 }

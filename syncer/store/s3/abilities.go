@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -16,14 +16,14 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
-// eventTimeout is how soon an event must come to be of use.
-const eventTimeout = time.Second
-
 // Abilities implements [store.Store]. Each ability is tried on objects of
 // random names, so that several callers do not disturb each other.
 func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities, err error) {
 	p := s.newProbe(prefix)
 	defer p.end(ctx, &err)
+	if err := p.rights(ctx); err != nil {
+		return a, err
+	}
 	for _, try := range []struct {
 		name  string
 		holds *bool
@@ -32,11 +32,11 @@ func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities
 		{"conditional writes", &a.ConditionalPut, p.conditionalPut},
 		{"conditional completion of multipart uploads", &a.ConditionalMultipart, p.conditionalMultipart},
 		{"checksums", &a.Checksums, p.checksums},
+		{"metadata", &a.Metadata, p.metadata},
 		{"metadata in listings", &a.ListingMetadata, p.listingMetadata},
 		{"versions", &a.Versioning, p.versioning},
 		{"a file and a folder of one name", &a.FileAndFolder, p.fileAndFolder},
 		{"objects for folders", &a.FolderObjects, p.folderObjects},
-		{"notifications", &a.Notifications, p.notifications},
 	} {
 		if *try.holds, err = try.run(ctx); err != nil {
 			return a, fmt.Errorf("try %s: %w", try.name, err)
@@ -87,6 +87,20 @@ func (p *probe) put(ctx context.Context, key, content string, c store.Condition)
 		Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)),
 		Metadata: map[string]string{"mtime": "1"}, Condition: c,
 	})
+}
+
+// rights finds out at the price of one object what the credentials may not do.
+func (p *probe) rights(ctx context.Context) error {
+	key := p.key("rights")
+	if _, err := p.put(ctx, key, "content", store.Condition{}); err != nil {
+		return err
+	}
+	body, _, err := p.s.get(ctx, key, "", nil)
+	if err != nil {
+		return p.s.fail(ctx, "read", key, err)
+	}
+	body.Close()
+	return p.s.Delete(ctx, key, "")
 }
 
 // refused says whether a write was refused because of its condition. Stores
@@ -182,6 +196,21 @@ func (p *probe) checksums(ctx context.Context) (bool, error) {
 	return info.ChecksumCRC64NVME == encodeCRC(updateCRC(0, content)), nil
 }
 
+func (p *probe) metadata(ctx context.Context) (bool, error) {
+	return p.keepsMetadata(ctx, p.key("metadata"), "content")
+}
+
+func (p *probe) keepsMetadata(ctx context.Context, key, content string) (bool, error) {
+	if _, err := p.put(ctx, key, content, store.Condition{}); err != nil {
+		return false, err
+	}
+	o, err := p.s.Stat(ctx, key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, err
+	}
+	return err == nil && o.Metadata["mtime"] == "1", nil
+}
+
 func (p *probe) listingMetadata(ctx context.Context) (bool, error) {
 	key := p.key("listing")
 	if _, err := p.put(ctx, key, "content", store.Condition{}); err != nil {
@@ -200,14 +229,22 @@ func (p *probe) listingMetadata(ctx context.Context) (bool, error) {
 
 func (p *probe) versioning(ctx context.Context) (bool, error) {
 	v, err := p.s.client.GetBucketVersioning(ctx, p.s.bucket)
-	if err != nil {
-		// Credentials that may not ask are common; the answer only informs.
-		if isUnsupported(err) || errors.Is(class(err), store.ErrAccessDenied) {
-			return false, nil
-		}
+	switch {
+	case err == nil:
+		return v.Enabled(), nil
+	case isUnsupported(err):
+		return false, nil
+	case !errors.Is(class(err), store.ErrAccessDenied):
 		return false, p.s.fail(ctx, "look at the versions of", "", err)
 	}
-	return v.Enabled(), nil
+	// Credentials that may not ask are common. The answer to a write tells, too;
+	// "null" is the name of what a bucket keeps while its versions are suspended.
+	key := p.key("version")
+	o, err := p.s.client.PutObject(ctx, p.s.bucket, key, strings.NewReader("version"), int64(len("version")), "", "", putOptions(nil))
+	if err != nil {
+		return false, p.s.fail(ctx, "upload", key, err)
+	}
+	return o.VersionID != "" && o.VersionID != "null", nil
 }
 
 // fileAndFolder is only true if a listing shows both: see hidden.go.
@@ -233,41 +270,7 @@ func (p *probe) fileAndFolder(ctx context.Context) (bool, error) {
 }
 
 func (p *probe) folderObjects(ctx context.Context) (bool, error) {
-	key := p.key("folder/")
-	if _, err := p.put(ctx, key, "", store.Condition{}); err != nil {
-		return false, err
-	}
-	o, err := p.s.Stat(ctx, key)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return false, err
-	}
-	return err == nil && o.Metadata["mtime"] == "1", nil
-}
-
-// notifications counts only if an event comes soon: some releases of MinIO
-// hold events back until several have come together.
-func (p *probe) notifications(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	heard := p.s.client.ListenBucketNotification(ctx, p.s.bucket, p.folder, "", []string{"s3:ObjectCreated:*"})
-	defer func() {
-		cancel()
-		for range heard { // until minio-go's goroutine has ended
-		}
-	}()
-	// Nothing tells when the store has begun to listen, hence a second try.
-	for range 2 {
-		if _, err := p.put(ctx, p.key("event"), "event", store.Condition{}); err != nil {
-			return false, err
-		}
-		select {
-		case event, ok := <-heard:
-			return ok && event.Err == nil && len(event.Records) > 0, nil
-		case <-time.After(eventTimeout):
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-	}
-	return false, nil
+	return p.keepsMetadata(ctx, p.key("folder/"), "")
 }
 
 // clean removes everything, children before parents, every version of it
@@ -288,7 +291,7 @@ func (p *probe) clean(ctx context.Context) error {
 		})
 		for v := range versions {
 			if v.Err != nil {
-				return failed // a store without versions has nothing left
+				return failed // without versions nothing is left, and without the right to list them no more can be done
 			}
 			found = true
 			_ = p.s.client.RemoveObject(ctx, p.s.bucket, v.Key, minio.RemoveObjectOptions{VersionID: v.VersionID})

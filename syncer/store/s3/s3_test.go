@@ -104,7 +104,7 @@ func TestMinIO(t *testing.T) {
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
 			ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
-			ListingMetadata: true, FolderObjects: true,
+			Metadata: true, ListingMetadata: true, FolderObjects: true,
 		},
 		Hides:   true,
 		Refuses: []string{"__XLDIR__", ". ", " ..", `..\up`},
@@ -117,7 +117,7 @@ func TestVersitygw(t *testing.T) {
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
 			ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
-			FolderObjects: true,
+			Metadata: true, FolderObjects: true,
 		},
 		NoPast:  true,
 		Refuses: append(controlNames(), "__XLDIR__"),
@@ -175,6 +175,7 @@ func TestRclone(t *testing.T) {
 		return subject(t, srv, storetest.Subject{
 			Can: store.Abilities{
 				ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
+				Metadata: true,
 			},
 			Folders: true,
 			Refuses: []string{"__XLDIR__"},
