@@ -1,7 +1,7 @@
 # minio-sidecar. Everything that takes more than a line lives in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo lint images e2e chaos bench bench-scale cluster-up cluster-down manifests clean
+.PHONY: help build test demo lint images push e2e chaos bench bench-scale cluster-up cluster-down manifests clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/minio-sidecar/minio-sidecar/pkg/version.version=$(VERSION)
@@ -23,6 +23,9 @@ lint: ## Check style, import rules and the chart
 
 images: ## Build the two images (docker or buildah)
 	hack/images/build
+
+push: ## Push them to REGISTRY=registry.example.com/team, one tag for all platforms
+	REGISTRY='$(REGISTRY)' VERSION='$(VERSION)' hack/images/push
 
 e2e: ## Run the tests on a real cluster: KUBECONFIG's if set, else one of our own
 	hack/e2e/run
