@@ -180,3 +180,8 @@ func find(pod *corev1.Pod, name string) *corev1.Container {
 func isInit(pod *corev1.Pod, name string) bool {
 	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name })
 }
+
+// isNative reports whether an init container is a native sidecar.
+func isNative(c *corev1.Container) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}

@@ -117,7 +117,7 @@ func checkKept(pod *corev1.Pod, s settings.Settings) error {
 			continue
 		}
 		init := isInit(pod, name)
-		native := init && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+		native := init && isNative(c)
 		switch {
 		case name == contract.RestoreContainer && (!init || native):
 			return altered(name, "is not an ordinary init container")

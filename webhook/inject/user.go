@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -68,19 +69,28 @@ func (b *builder) chooseUser() (*corev1.SecurityContext, error) {
 	return sc, nil
 }
 
-// deciders are the containers whose user counts: those that use the volume for
-// as long as the pod lives. Init containers often run as somebody else for a
-// moment (to change owners, or to set up a mesh), and only count if no other
-// container has the volume.
+// deciders are the containers whose user counts, the first one most: those that
+// use the volume for as long as the pod lives. Init containers that end often
+// run as somebody else for a moment (to change owners, or to set up a mesh), and
+// only count if no other container has the volume. Whoever puts a container in
+// front of the app's says which one is the app by kubectl's annotation.
 func (b *builder) deciders() []*corev1.Container {
-	var lasting []*corev1.Container
+	var lasting, native []*corev1.Container
 	for _, c := range b.mounted {
-		if !isInit(b.pod, c.Name) {
+		switch {
+		case !isInit(b.pod, c.Name):
 			lasting = append(lasting, c)
+		case isNative(c):
+			native = append(native, c)
 		}
 	}
+	lasting = append(lasting, native...)
 	if len(lasting) == 0 {
 		return b.mounted
+	}
+	app := b.pod.Annotations[contract.DefaultContainerAnnotation]
+	if i := slices.IndexFunc(lasting, func(c *corev1.Container) bool { return c.Name == app }); i > 0 {
+		lasting = slices.Insert(slices.Delete(slices.Clone(lasting), i, i+1), 0, lasting[i])
 	}
 	return lasting
 }
@@ -91,8 +101,8 @@ func (b *builder) decide(from owners, key, what string, annotated *int64) *int64
 		return annotated
 	}
 	if from.differ != "" && !b.had {
-		b.warn(fmt.Sprintf("containers %q and %q run as different %ss: the sidecar runs as the first one's; %s%s decides otherwise",
-			from.container, from.differ, what, contract.AnnotationPrefix, key))
+		b.warn(fmt.Sprintf("containers %q and %q run as different %ss: the sidecar runs as %q does; %s%s decides otherwise",
+			from.container, from.differ, what, from.container, contract.AnnotationPrefix, key))
 	}
 	return from.id
 }
