@@ -31,9 +31,9 @@ const startupSeconds = 600
 // once, to say that it cannot. Stores that restart are mostly back by then.
 const reportAfter = 20 * time.Second
 
-// addContainers puts restore first and sync right behind it (or, as an ordinary
-// container, last), so that the app's own init containers already see the files
-// and are already watched.
+// addContainers puts restore first (but behind what connects the pod) and sync
+// right behind it (or, as an ordinary container, last), so that the app's own
+// init containers already see the files and are already watched.
 func (b *builder) addContainers() error {
 	user, err := b.chooseUser()
 	if err != nil {
@@ -51,7 +51,7 @@ func (b *builder) addContainers() error {
 		if spec.RestartPolicy != corev1.RestartPolicyNever {
 			restore.Env = append(restore.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagReportAfter), Value: reportAfter.String()})
 		}
-		spec.InitContainers = slices.Insert(spec.InitContainers, 0, restore)
+		spec.InitContainers = slices.Insert(spec.InitContainers, b.placeOfRestore(), restore)
 	}
 	if find(b.pod, contract.SyncContainer) != nil {
 		return nil

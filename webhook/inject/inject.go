@@ -56,7 +56,7 @@ func Inject(pod *corev1.Pod, in Inputs) (*corev1.Pod, []string, error) {
 		}
 	}
 	b.warnAboutRisks()
-	if b.before != nil && equality.Semantic.DeepEqual(pod, b.pod) {
+	if b.before != nil && equality.Semantic.DeepEqual(pod, b.pod) && len(b.allWarnings()) == len(b.before.Warnings) {
 		return b.pod, b.warnings, nil
 	}
 	b.writeStatus()

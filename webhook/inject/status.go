@@ -37,6 +37,21 @@ func statusOf(pod *corev1.Pod) *Status {
 	return &s
 }
 
+// allWarnings are those of an earlier injection too: some are only found by the
+// first, and some only when another webhook has put its own into the pod.
+func (b *builder) allWarnings() []string {
+	if b.before == nil || !b.had {
+		return b.warnings
+	}
+	all := slices.Clone(b.before.Warnings)
+	for _, warning := range b.warnings {
+		if !slices.Contains(all, warning) {
+			all = append(all, warning)
+		}
+	}
+	return all
+}
+
 func (b *builder) writeStatus() {
 	text, err := json.Marshal(Status{
 		Version:                       b.Version,
@@ -46,7 +61,7 @@ func (b *builder) writeStatus() {
 		TerminationGracePeriodSeconds: b.original,
 		MetricsPort:                   b.port,
 		Settings:                      b.Settings.Values,
-		Warnings:                      b.warnings,
+		Warnings:                      b.allWarnings(),
 	})
 	if err != nil {
 		panic(err) // strings, numbers and lists of them always encode
@@ -59,7 +74,7 @@ func (b *builder) writeStatus() {
 func (b *builder) annotate() error {
 	if _, set := b.pod.Annotations[contract.DefaultContainerAnnotation]; !set {
 		for _, c := range b.pod.Spec.Containers {
-			if !isOurs(c.Name) {
+			if !isOurs(c.Name) && !isMesh(c.Name) {
 				b.setAnnotation(contract.DefaultContainerAnnotation, c.Name)
 				break
 			}

@@ -3,6 +3,7 @@ package inject
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,26 +40,27 @@ func (b *builder) addVolume(name string, source corev1.VolumeSource) {
 }
 
 // mountIntoApp adds the one mount that the app's containers get, and remembers
-// which containers see the volume.
+// which containers see the volume. A mesh's are not the app's, unless named.
 func (b *builder) mountIntoApp() error {
 	wanted := map[string]bool{}
 	for _, name := range b.Settings.Containers {
 		wanted[name] = true
 	}
 	for _, c := range appContainers(b.pod) {
-		if b.Settings.Volume == "" && (len(wanted) == 0 || wanted[c.Name]) {
+		if b.Settings.Volume == "" && (wanted[c.Name] || len(wanted) == 0 && !isMesh(c.Name)) {
 			if err := b.mountInto(c); err != nil {
 				return err
 			}
 		}
-		for _, m := range c.VolumeMounts {
-			if m.Name == b.dataVolume() {
-				b.mounted = append(b.mounted, c)
-				break
-			}
+		if mountsVolume(c, b.dataVolume()) {
+			b.mounted = append(b.mounted, c)
 		}
 	}
 	return nil
+}
+
+func mountsVolume(c *corev1.Container, name string) bool {
+	return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == name })
 }
 
 func (b *builder) mountInto(c *corev1.Container) error {

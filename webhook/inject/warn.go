@@ -30,6 +30,7 @@ func (b *builder) warnAboutRisks() {
 	if len(b.mounted) == 0 {
 		b.warn(fmt.Sprintf("no container mounts volume %q: nothing can be read from it or written to it", b.dataVolume()))
 	}
+	b.warnAboutMesh()
 	b.warnAboutDatabase()
 	b.warnAboutQoS()
 }
