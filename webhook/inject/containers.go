@@ -105,10 +105,20 @@ func (b *builder) container(name, command string, user *corev1.SecurityContext) 
 		ImagePullPolicy: b.Settings.ImagePullPolicy,
 		Args:            []string{command},
 		Env:             b.environment(),
-		Resources:       *b.Settings.Resources.DeepCopy(),
+		Resources:       b.resources(),
 		VolumeMounts:    mounts(b.dataVolume()),
 		SecurityContext: user,
 	}
+}
+
+// resources of each container of ours. Where the pod has a budget for all of its
+// containers together, what they take is part of that, and a default on top could
+// exceed it, which would make the pod invalid.
+func (b *builder) resources() corev1.ResourceRequirements {
+	if b.pod.Spec.Resources != nil {
+		return *b.Settings.OwnResources.DeepCopy()
+	}
+	return *b.Settings.Resources.DeepCopy()
 }
 
 // environment is the syncer's whole configuration.

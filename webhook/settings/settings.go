@@ -46,10 +46,12 @@ type Settings struct {
 	ScanInterval   time.Duration
 	BandwidthLimit int64 // bytes per second each way; 0: none
 	Resources      corev1.ResourceRequirements
-	RunAsUser      *int64 // nil: as the app
-	RunAsGroup     *int64 // nil: as the app
-	NativeSidecar  string
-	MetricsPort    int32 // 0: none
+	// OwnResources are those of Resources that the pod itself names.
+	OwnResources  corev1.ResourceRequirements
+	RunAsUser     *int64 // nil: as the app
+	RunAsGroup    *int64 // nil: as the app
+	NativeSidecar string
+	MetricsPort   int32 // 0: none
 	// MetricsPortFixed: the pod itself names the port, so no other will do.
 	MetricsPortFixed bool
 	Image            string
@@ -98,14 +100,18 @@ func Resolve(in Input) (Settings, error) {
 
 	s := Settings{Values: values}
 	_, s.MetricsPortFixed = annotated[contract.MetricsPort]
+	own := Settings{}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if err := s.set(key, values[key], in); err != nil {
 			problems = append(problems, *asError(err).at(key, values[key]))
 			delete(values, key)
 		} else if values[key] == "" {
 			delete(values, key)
+		} else if _, named := annotated[key]; named && isResource(key) {
+			_ = own.set(key, values[key], in) // which has just been checked
 		}
 	}
+	s.OwnResources = own.Resources
 	problems = append(problems, s.missing(annotated, problems)...)
 	problems = append(problems, s.requestsAboveLimits()...)
 	if len(problems) > 0 {
@@ -253,6 +259,14 @@ func (s *Settings) missing(annotated map[string]string, reported Errors) Errors 
 		", because this cluster has no default: the store's URL, such as https://minio.example.com:9000")
 	require(contract.Image, s.Image, ", because this cluster has no default: the syncer's image")
 	return problems
+}
+
+func isResource(key string) bool {
+	switch key {
+	case contract.CPURequest, contract.CPULimit, contract.MemoryRequest, contract.MemoryLimit:
+		return true
+	}
+	return false
 }
 
 func (s *Settings) requestsAboveLimits() Errors {
