@@ -55,8 +55,14 @@ func (b *builder) chooseUser() (*corev1.SecurityContext, error) {
 	case user != nil && *user == 0 && isTrue(nonRoot):
 		return nil, refusal("the sidecar would run as user 0, but the pod says runAsNonRoot: set %s to the number of the app's user", key)
 	case user != nil && *user != 0:
+		if group == nil && podContext.FSGroup == nil {
+			b.warnOfUnknown(groups, "group", "the sidecar's is 0, and files of another group come back with that", contract.RunAsGroup)
+		}
 		sc.RunAsNonRoot = &yes
 		return sc, nil
+	case user == nil:
+		b.warnOfUnknown(users, "user", "the sidecar is root, and files that other clients put into the bucket are root's, "+
+			"which the app may not change", contract.RunAsUser)
 	}
 	// The image decides who the app is, and nobody here can know. Root without
 	// these four cannot give files to their owners, nor read and replace what
@@ -105,6 +111,14 @@ func (b *builder) decide(from owners, key, what string, annotated *int64) *int64
 			from.container, from.differ, what, from.container, contract.AnnotationPrefix, key))
 	}
 	return from.id
+}
+
+// warnOfUnknown says what follows where only the image knows who the app is.
+func (b *builder) warnOfUnknown(from owners, what, follows, key string) {
+	if from.container != "" && !b.had {
+		b.warn(fmt.Sprintf("nobody says as which %s container %q runs: %s; %s%s decides otherwise",
+			what, from.container, follows, contract.AnnotationPrefix, key))
+	}
 }
 
 // owners collects the users (or groups) of containers.
