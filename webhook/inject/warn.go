@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/webhook/settings"
@@ -20,12 +21,16 @@ func (b *builder) warnAboutRisks() {
 		limit = "sizeLimit of volume " + b.Settings.Volume
 	}
 	switch {
-	case data.Medium == corev1.StorageMediumMemory && data.SizeLimit == nil:
-		b.warn("the volume is in memory without a size limit: what it holds counts against the containers' memory limits; set " + limit)
 	case data.Medium == corev1.StorageMediumMemory:
-		b.warn("the volume is in memory: what it holds counts against the containers' memory limits")
+		b.warnAboutMemory(data, limit)
 	case data.SizeLimit == nil:
 		b.warn("the volume has no size limit and may fill the node's disk; set " + limit)
+	}
+	if data.Medium != corev1.StorageMediumMemory {
+		b.warnAboutEphemeralStorage(data)
+	}
+	if b.pod.Spec.ShareProcessNamespace != nil && *b.pod.Spec.ShareProcessNamespace {
+		b.warn("the pod's containers share their processes (shareProcessNamespace): the app can read the store's credentials through /proc")
 	}
 	if len(b.mounted) == 0 {
 		b.warn(fmt.Sprintf("no container mounts volume %q: nothing can be read from it or written to it", b.dataVolume()))
@@ -33,6 +38,39 @@ func (b *builder) warnAboutRisks() {
 	b.warnAboutMesh()
 	b.warnAboutDatabase()
 	b.warnAboutQoS()
+}
+
+// warnAboutMemory: who writes to such a volume is charged for it, and a restore
+// writes all of it.
+func (b *builder) warnAboutMemory(data *corev1.EmptyDirVolumeSource, limit string) {
+	const charged = "what it holds counts against the memory limits of the containers that write it"
+	if data.SizeLimit == nil {
+		b.warn("the volume is in memory without a size limit: " + charged + "; set " + limit)
+	} else {
+		b.warn("the volume is in memory: " + charged)
+	}
+	b.warn("the volume is in memory, where what is written through a memory mapping is not noticed")
+	memory := b.resources().Limits[corev1.ResourceMemory]
+	if !memory.IsZero() && data.SizeLimit != nil && data.SizeLimit.Cmp(memory) >= 0 {
+		b.warn(fmt.Sprintf("the volume in memory may grow to %s, but a restore of so much is killed at the sidecar's memory limit of %s: raise %s%s",
+			data.SizeLimit, &memory, contract.AnnotationPrefix, contract.MemoryLimit))
+	}
+}
+
+// warnAboutEphemeralStorage: the kubelet compares all that a pod has on the
+// node's disk, emptyDirs included, with the sum of its containers' limits.
+func (b *builder) warnAboutEphemeralStorage(data *corev1.EmptyDirVolumeSource) {
+	var sum resource.Quantity
+	for _, c := range containers(b.pod) {
+		if !isInit(b.pod, c.Name) || isNative(c) {
+			sum.Add(c.Resources.Limits[corev1.ResourceEphemeralStorage])
+		}
+	}
+	if sum.IsZero() || data.SizeLimit != nil && data.SizeLimit.Cmp(sum) < 0 {
+		return
+	}
+	b.warn(fmt.Sprintf("the volume counts against the containers' limits of ephemeral-storage, %s in all: "+
+		"the kubelet evicts the pod when it holds more", &sum))
 }
 
 // warnAboutDatabase knows only the pod: a Deployment rolls unless its author
