@@ -53,8 +53,8 @@ func (b *builder) addContainers() error {
 		}
 		spec.InitContainers = slices.Insert(spec.InitContainers, b.placeOfRestore(), restore)
 	}
-	if find(b.pod, contract.SyncContainer) != nil {
-		return nil
+	if kept := find(b.pod, contract.SyncContainer); kept != nil {
+		return b.checkFlushTime(kept)
 	}
 	sync := b.container(contract.SyncContainer, commandSync, user)
 	b.exposeMetrics(&sync)
@@ -89,13 +89,18 @@ func (b *builder) addContainers() error {
 // ten seconds are a compromise.
 func (b *builder) stopWithApp(sync *corev1.Container) {
 	const quiet = 10 * time.Second
-	whole := time.Duration(b.original+b.flushSeconds()) * time.Second
 	for i := range sync.Env {
 		if sync.Env[i].Name == contract.EnvName(contract.FlagFlushTimeout) {
-			sync.Env[i].Value = max(whole-time.Second, 0).String()
+			sync.Env[i].Value = b.wholeTime()
 		}
 	}
 	sync.Env = append(sync.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagShutdownQuiet), Value: quiet.String()})
+}
+
+// wholeTime is the grace period less a moment.
+func (b *builder) wholeTime() string {
+	whole := min(b.original+b.flushSeconds(), int64(settings.MaxDuration/time.Second))
+	return max(time.Duration(whole)*time.Second-time.Second, 0).String()
 }
 
 func (b *builder) container(name, command string, user *corev1.SecurityContext) corev1.Container {
@@ -136,18 +141,23 @@ func (b *builder) environment() []corev1.EnvVar {
 	if b.Settings.PrefixUses(contract.OrdinalEnv) {
 		field(contract.OrdinalEnv, "metadata.labels['"+podIndexLabel+"']")
 	}
-	for _, flag := range []string{
-		contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint, contract.FlagRegion,
-		contract.FlagPath, contract.FlagStateDir, contract.FlagCredentialsDir,
-		contract.FlagMode, contract.FlagDelete, contract.FlagInclude, contract.FlagExclude,
-		contract.FlagCreateBucket, contract.FlagRestoreAt, contract.FlagRestoreTimeout, contract.FlagFlushTimeout,
-		contract.FlagScanInterval, contract.FlagBandwidthLimit, contract.FlagLogLevel,
-	} {
+	for _, flag := range podFlags() {
 		if value := flagValue(b.Settings, flag); value != "" {
 			env = append(env, corev1.EnvVar{Name: contract.EnvName(flag), Value: value})
 		}
 	}
 	return env
+}
+
+// podFlags are the settings that both containers are told.
+func podFlags() []string {
+	return []string{
+		contract.FlagBucket, contract.FlagPrefix, contract.FlagEndpoint, contract.FlagRegion,
+		contract.FlagPath, contract.FlagStateDir, contract.FlagCredentialsDir,
+		contract.FlagMode, contract.FlagDelete, contract.FlagInclude, contract.FlagExclude,
+		contract.FlagCreateBucket, contract.FlagRestoreAt, contract.FlagRestoreTimeout, contract.FlagFlushTimeout,
+		contract.FlagScanInterval, contract.FlagBandwidthLimit, contract.FlagLogLevel,
+	}
 }
 
 // flagValue is what the syncer is told, escaped for Kubernetes' own expansion

@@ -9,6 +9,7 @@ package inject
 
 import (
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -122,28 +123,40 @@ func (b *builder) raiseGracePeriod() error {
 	if set := b.pod.Spec.TerminationGracePeriodSeconds; set != nil {
 		current = *set
 	}
-	switch {
-	case !b.had:
-		b.original = current
-	case b.before != nil:
-		b.original = b.before.TerminationGracePeriodSeconds
-	default: // the status is lost, so what it said is worked out backwards
-		b.original = max(current-b.flushSeconds(), 0)
-	}
+	b.original = b.ownGracePeriod(current)
 	if want := b.original + b.flushSeconds(); want > current {
 		b.pod.Spec.TerminationGracePeriodSeconds = &want
 	}
 	return nil
 }
 
+// ownGracePeriod is the app's own: what the pod says, less what an earlier
+// injection has put on top. Who copies a pod copies that as well, and may then
+// have raised it further.
+func (b *builder) ownGracePeriod(current int64) int64 {
+	switch {
+	case b.before == nil && b.had: // the status is lost, so what it said is worked out backwards
+		return max(current-b.flushSeconds(), 0)
+	case b.before == nil:
+		return current
+	}
+	own := b.before.TerminationGracePeriodSeconds
+	raised := own + b.before.flushSeconds()
+	if current == raised || b.had && current < raised {
+		return own
+	}
+	return current
+}
+
+func (b *builder) flushSeconds() int64 { return flushSeconds(b.Settings.Mode, b.Settings.FlushTimeout) }
+
 // flushSeconds is what the grace period is raised by. Where nothing is
 // uploaded there is nothing to flush.
-func (b *builder) flushSeconds() int64 {
-	if b.Settings.Mode == contract.ModeReadOnly {
+func flushSeconds(mode string, timeout time.Duration) int64 {
+	if mode == contract.ModeReadOnly {
 		return 0
 	}
-	const second = 1e9
-	return (b.Settings.FlushTimeout.Nanoseconds() + second - 1) / second
+	return int64((timeout + time.Second - 1) / time.Second)
 }
 
 // containers are all containers of the pod in the order in which they start.

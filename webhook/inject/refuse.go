@@ -135,11 +135,31 @@ func checkKept(pod *corev1.Pod, s settings.Settings) error {
 				return altered(name, "does not mount volume "+strconv.Quote(m.Name)+" at "+m.MountPath)
 			}
 		}
-		for _, flag := range []string{contract.FlagBucket, contract.FlagPrefix, contract.FlagMode} {
-			if have, want := envValue(c, contract.EnvName(flag)), flagValue(s, flag); have != want {
-				return altered(name, fmt.Sprintf("was made for %s %q, and the annotations say %q", flag, have, want))
+		for _, flag := range podFlags() {
+			if flag == contract.FlagLogLevel || flag == contract.FlagFlushTimeout { // see checkFlushTime
+				continue
+			}
+			if err := checkFlag(c, flag, flagValue(s, flag)); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// checkFlushTime looks at the time for the last flush of a sync that is already
+// there. It must be what the pod's grace period was raised for.
+func (b *builder) checkFlushTime(sync *corev1.Container) error {
+	want := flagValue(b.Settings, contract.FlagFlushTimeout)
+	if !isNative(sync) {
+		want = b.wholeTime()
+	}
+	return checkFlag(sync, contract.FlagFlushTimeout, want)
+}
+
+func checkFlag(c *corev1.Container, flag, want string) error {
+	if have := envValue(c, contract.EnvName(flag)); have != want {
+		return altered(c.Name, fmt.Sprintf("was made for %s %q, and the pod now asks for %q", flag, have, want))
 	}
 	return nil
 }
@@ -149,13 +169,13 @@ func altered(container, how string) error {
 		container, how)
 }
 
-func envValue(c *corev1.Container, name string) string {
+func envValue(c *corev1.Container, name string) (value string) {
 	for _, e := range c.Env {
 		if e.Name == name {
-			return e.Value
+			value = e.Value // of several, the last one holds
 		}
 	}
-	return ""
+	return value
 }
 
 func volume(pod *corev1.Pod, name string) *corev1.Volume {

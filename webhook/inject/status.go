@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -35,6 +36,15 @@ func statusOf(pod *corev1.Pod) *Status {
 		return nil
 	}
 	return &s
+}
+
+// flushSeconds is what the injection that left this raised the grace period by.
+func (s *Status) flushSeconds() int64 {
+	timeout, err := time.ParseDuration(s.Settings[contract.FlushTimeout])
+	if err != nil {
+		return 0 // not written by us; then nothing was raised
+	}
+	return flushSeconds(s.Settings[contract.Mode], timeout)
 }
 
 // allWarnings are those of an earlier injection too: some are only found by the

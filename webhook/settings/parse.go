@@ -211,11 +211,13 @@ func parseMoment(value string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
+// MaxDuration is a year: longer than any pod waits, and safe to add to a grace
+// period. The syncer takes no more either.
+const MaxDuration = 365 * 24 * time.Hour
+
 func parseDuration(value string, least time.Duration) (time.Duration, error) {
-	// A year is longer than any pod waits, and safe to add to a grace period.
-	const most = 365 * 24 * time.Hour
 	d, err := time.ParseDuration(value)
-	if err != nil || d < least || d > most {
+	if err != nil || d < least || d > MaxDuration {
 		return 0, must(`a duration of at least %s, such as "90s" or "5m"`, least)
 	}
 	return d, nil
