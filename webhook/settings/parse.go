@@ -94,11 +94,12 @@ func (s *Settings) set(key, value string, in Input) (err error) {
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 func checkBucket(value string) error {
 	shape := regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	if shape.MatchString(value) && !strings.Contains(value, "..") && net.ParseIP(value) == nil {
+	beside := regexp.MustCompile(`\.[.-]|-\.`)
+	if shape.MatchString(value) && !beside.MatchString(value) && net.ParseIP(value) == nil {
 		return nil
 	}
 	return must("3 to 63 lower-case letters, digits, dots and hyphens, begin and end with a letter or digit, " +
-		"have no two dots in a row, and not look like an IP address")
+		"have no dot beside another or a hyphen, and not look like an IP address")
 }
 
 func parseBool(value string) (bool, error) {
@@ -137,7 +138,8 @@ func parseEndpoint(value string) (string, error) {
 		port = u.Port()
 	}
 	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", !validPort(port):
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", !validHost(u.Hostname()),
+		!validPort(port), strings.HasSuffix(u.Host, ":"):
 		return "", must("http://host:port or https://host:port of the store, such as https://minio.example.com:9000")
 	case u.User != nil:
 		return "", must("a URL without user and password: credentials belong in the Secret that %s%s names",
@@ -146,6 +148,13 @@ func parseEndpoint(value string) (string, error) {
 		return "", must("a URL without path and query: the bucket has an annotation of its own")
 	}
 	return u.Scheme + "://" + u.Host, nil
+}
+
+// validHost takes what S3 clients take: an IP address without a zone, or a name
+// of letters, digits, hyphens, dots and, inside, underscores.
+func validHost(host string) bool {
+	name := regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?$`)
+	return net.ParseIP(host) != nil || name.MatchString(host)
 }
 
 func validPort(port string) bool {
@@ -176,8 +185,13 @@ func checkLabel(value, what string) error {
 
 func parsePatterns(value string) ([]string, error) {
 	patterns := contract.SplitList(value)
+	if len(patterns) == 0 && value != "" { // empty takes a default away
+		return nil, must(`comma-separated globs, such as "**/*.log,tmp/**"`)
+	}
 	for _, pattern := range patterns {
-		if !doublestar.ValidatePattern(pattern) {
+		// The syncer takes a last "/" for "a folder", and looks at what is before it.
+		if !doublestar.ValidatePattern(pattern) || !doublestar.ValidatePattern(strings.TrimRight(pattern, "/")) ||
+			strings.Contains(pattern, "\x00") {
 			return nil, must("comma-separated globs, such as \"**/*.log,tmp/**\"; %q is none", pattern)
 		}
 		if path.IsAbs(pattern) || hasSegment(pattern, "..") {
@@ -229,8 +243,10 @@ func parseRate(value string) (int64, error) {
 		return 0, nil
 	}
 	q, err := resource.ParseQuantity(value)
-	if err != nil || q.Value() < contract.MinBandwidthLimit {
-		return 0, must(`bytes per second as a Kubernetes quantity of at least "%s", such as "10Mi", or 0 for no limit`,
+	// Above the most, a quantity is not exact any more, and the syncer takes none.
+	const most = 1e15 - 1
+	if err != nil || q.Value() < contract.MinBandwidthLimit || q.CmpInt64(most) > 0 {
+		return 0, must(`bytes per second as a Kubernetes quantity of at least "%s" and below "1P", such as "10Mi", or 0 for no limit`,
 			resource.NewQuantity(contract.MinBandwidthLimit, resource.BinarySI))
 	}
 	return q.Value(), nil
