@@ -49,10 +49,32 @@ func refuse(pod *corev1.Pod, in Inputs) error {
 }
 
 func isWindows(pod *corev1.Pod) bool {
-	return pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows ||
-		pod.Spec.NodeSelector[corev1.LabelOSStable] == "windows" ||
-		pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.WindowsOptions != nil
+	const windows = string(corev1.Windows)
+	if pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows ||
+		pod.Spec.SecurityContext != nil && pod.Spec.SecurityContext.WindowsOptions != nil {
+		return true
+	}
+	for _, label := range osLabels() {
+		if pod.Spec.NodeSelector[label] == windows {
+			return true
+		}
+	}
+	if pod.Spec.Affinity == nil || pod.Spec.Affinity.NodeAffinity == nil {
+		return false
+	}
+	required := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	// One term is enough for a node, so each of them must ask for Windows.
+	return required != nil && len(required.NodeSelectorTerms) > 0 &&
+		!slices.ContainsFunc(required.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
+			return !slices.ContainsFunc(term.MatchExpressions, func(r corev1.NodeSelectorRequirement) bool {
+				return slices.Contains(osLabels(), r.Key) && r.Operator == corev1.NodeSelectorOpIn && slices.Equal(r.Values, []string{windows})
+			})
+		})
 }
+
+// osLabels are the labels of a node that name its operating system, the second
+// one by its older name.
+func osLabels() []string { return []string{corev1.LabelOSStable, "beta.kubernetes.io/os"} }
 
 func checkNamedContainers(pod *corev1.Pod, names []string) error {
 	var known []string

@@ -79,8 +79,12 @@ func (b *builder) mountInto(c *corev1.Container) error {
 			return refusal("container %q already mounts volume %q at %s: choose another %s%s%s",
 				c.Name, m.Name, at, contract.AnnotationPrefix, contract.Path, advice)
 		case strings.HasPrefix(have, at+"/") && m.Name != contract.DataVolume:
-			b.warn(fmt.Sprintf("container %q mounts volume %q at %s, inside the synced %s: what it holds is not synced",
-				c.Name, m.Name, have, at))
+			// The runtime makes what it mounts on, and that is in our volume.
+			b.warn(fmt.Sprintf("container %q mounts volume %q at %s, inside the synced %s: instead of what it holds, "+
+				"an empty file or folder of that name is synced, unless it is excluded", c.Name, m.Name, have, at))
+		case strings.HasPrefix(at, strings.TrimSuffix(have, "/")+"/") && b.isReadOnly(m):
+			b.warn(fmt.Sprintf("container %q mounts volume %q read-only at %s, above the synced %s: "+
+				"it does not start unless that volume has such a folder", c.Name, m.Name, have, at))
 		}
 	}
 	for _, d := range c.VolumeDevices {
@@ -91,6 +95,12 @@ func (b *builder) mountInto(c *corev1.Container) error {
 	}
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: contract.DataVolume, MountPath: at})
 	return nil
+}
+
+// isReadOnly: nothing can be made in what is mounted, not even a place to mount on.
+func (b *builder) isReadOnly(m corev1.VolumeMount) bool {
+	v := volume(b.pod, m.Name)
+	return m.ReadOnly || v != nil && (v.ConfigMap != nil || v.Secret != nil || v.Projected != nil || v.DownwardAPI != nil)
 }
 
 func dataVolumeName(s settings.Settings) string {
