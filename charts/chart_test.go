@@ -184,13 +184,14 @@ func TestAgreesWithConfig(t *testing.T) {
 		t.Errorf("certificate's Secret (-config +chart):\n%s", diff)
 	}
 
-	// Pods: images, labels and arguments may differ, how they run may not.
+	// Pods: labels and most arguments may differ, images and how they run may not.
 	pod := func(objects []runtime.Object) corev1.PodSpec {
 		spec := find[*appsv1.Deployment](t, objects)[0].Spec.Template.Spec
 		spec.Affinity, spec.TopologySpreadConstraints = nil, nil
 		for i := range spec.Containers {
-			spec.Containers[i].Args = nil
-			spec.Containers[i].Image = ""
+			spec.Containers[i].Args = slices.DeleteFunc(spec.Containers[i].Args, func(arg string) bool {
+				return !strings.HasPrefix(arg, "--default-image=")
+			})
 			spec.Containers[i].ImagePullPolicy = ""
 		}
 		return spec
@@ -279,6 +280,13 @@ func TestDefaultsAreTheAnnotations(t *testing.T) {
 	}
 }
 
+// The schema refuses nothing that an annotation may say.
+func TestTakesZeroes(t *testing.T) {
+	for _, key := range []string{contract.FlushTimeout, contract.RestoreTimeout, contract.BandwidthLimit, contract.MetricsPort} {
+		render(t, "--set-string", "defaults."+key+"=0")
+	}
+}
+
 func TestRefusesWrongValues(t *testing.T) {
 	for set, want := range map[string]string{
 		"defaults.endpont=http://a:9000":          "additional properties 'endpont' not allowed",
@@ -291,7 +299,7 @@ func TestRefusesWrongValues(t *testing.T) {
 		"defaults.size-limit=10 GB":               "at '/defaults/size-limit'",
 		"defaults.native-sidecar=never":           "at '/defaults/native-sidecar'",
 		"failurePolicy=fail":                      "at '/failurePolicy': value must be one of 'Fail', 'Ignore'",
-		"timeoutSeconds=60":                       "at '/timeoutSeconds': maximum: got 60, want 30",
+		"timeoutSeconds=60":                       "at '/timeoutSeconds': maximum: got 60, want 5",
 		"replicas=two":                            "at '/replicas': got string, want integer",
 		"replicas=0":                              "at '/replicas': minimum: got 0, want 1",
 		"image.tag=v1 ":                           "at '/image/tag'",
