@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +36,10 @@ func testFilesFollow(t *testing.T, c *cluster, s *store) {
 
 	t.Run("to another node when its node is cordoned", func(t *testing.T) {
 		undo := c.cordon(t, first)
+		// A barrier: from here on all of this is in the bucket, and whoever starts
+		// finds it there.
+		c.kube(t, "", "exec", "-n", namespace, pod.Name, "-c", "minio-sidecar-sync", "--", "/syncer", "flush")
+		rest := c.list(t, pod, "web", uploads)
 		want = c.writeLastSecond(t, pod)
 		mustEndWell(t, c.end(t, pod))
 		pod = &c.ready(t, namespace, "gallery", 1)[0]
@@ -42,6 +47,7 @@ func testFilesFollow(t *testing.T, c *cluster, s *store) {
 			t.Fatalf("still on %s", first)
 		}
 		undo()
+		c.mustHaveFound(t, rest, pod)
 		// The new pod may have started while the old one was still uploading, and
 		// then pulls what it has not had.
 		eventually(t, "the same files on "+pod.Spec.NodeName, func() error {
@@ -60,6 +66,7 @@ func testFilesFollow(t *testing.T, c *cluster, s *store) {
 			t.Fatalf("on %s, not on %s", pod.Spec.NodeName, first)
 		}
 		// Nobody was there but this pod: from its first moment it has everything.
+		c.mustHaveFound(t, want, pod)
 		c.mustHave(t, want, pod, "web", uploads)
 	})
 	t.Run("to three pods at once", func(t *testing.T) {
@@ -67,6 +74,7 @@ func testFilesFollow(t *testing.T, c *cluster, s *store) {
 		pods := c.ready(t, namespace, "gallery", 3)
 		var nodes []string
 		for i := range pods {
+			c.mustHaveFound(t, want, &pods[i])
 			c.mustHave(t, want, &pods[i], "web", uploads)
 			nodes = append(nodes, pods[i].Spec.NodeName)
 		}
@@ -84,6 +92,27 @@ func testFilesFollow(t *testing.T, c *cluster, s *store) {
 			return nil
 		})
 	})
+}
+
+// mustHaveFound checks what the app saw at its very start: every file of the
+// listing with its content.
+func (c *cluster) mustHaveFound(t *testing.T, listing []string, pod *corev1.Pod) {
+	t.Helper()
+	found := strings.Split(c.sh(t, pod, "web", "cat /tmp/first-look"), "\n")
+	isSum := regexp.MustCompile(`^[0-9a-f]{64} `)
+	files, missing := 0, []string{}
+	for _, line := range listing {
+		if !isSum.MatchString(line) {
+			continue
+		}
+		files++
+		if !slices.Contains(found, line) {
+			missing = append(missing, line)
+		}
+	}
+	if files == 0 || len(missing) > 0 {
+		t.Errorf("%s began without %d of %d files, such as %q", pod.Name, len(missing), files, missing[:min(len(missing), 5)])
+	}
 }
 
 // writeLastSecond writes into the folder up to the moment it returns, and lists it.
