@@ -167,6 +167,8 @@ func TestCluster(t *testing.T) {
 		}
 	})
 
+	t.Run("the budget of a pod is not exceeded", func(t *testing.T) { budget(t, r, shop) })
+
 	t.Run("a container added by a later webhook gets the mount", func(t *testing.T) { laterWebhook(t, r, shop) })
 
 	t.Run("an old node means an ordinary container", func(t *testing.T) { oldNode(t, r, shop) })

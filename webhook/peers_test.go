@@ -19,6 +19,8 @@ import (
 	reviewv1 "k8s.io/api/admission/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -133,4 +135,27 @@ func writePair(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%x", leaf.Signature)
+}
+
+// budget makes pods whose containers share one budget. Our defaults are above it,
+// and a container above its pod's limit makes the pod invalid.
+func budget(t *testing.T, r *rig, namespace string) {
+	pod := annotated(inNamespace(samplePod("budget"), namespace), contract.Bucket, "files")
+	small := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("16Mi")}
+	pod.Spec.Resources = &corev1.ResourceRequirements{Requests: small, Limits: small}
+	created, err := r.create(t, pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range created.Spec.InitContainers {
+		if len(c.Resources.Requests)+len(c.Resources.Limits) > 0 {
+			t.Errorf("%s has resources of its own: %v", c.Name, c.Resources)
+		}
+	}
+	// The test would prove nothing if the API server let more pass.
+	pod = annotated(inNamespace(samplePod("above"), namespace), contract.Bucket, "files", contract.MemoryLimit, "64Mi")
+	pod.Spec.Resources = &corev1.ResourceRequirements{Requests: small, Limits: small}
+	if _, err := r.create(t, pod); !apierrors.IsInvalid(err) {
+		t.Errorf("a container above its pod's limit: error %v", err)
+	}
 }
