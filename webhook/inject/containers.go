@@ -97,9 +97,10 @@ func (b *builder) stopWithApp(sync *corev1.Container) {
 	sync.Env = append(sync.Env, corev1.EnvVar{Name: contract.EnvName(contract.FlagShutdownQuiet), Value: quiet.String()})
 }
 
-// wholeTime is the grace period less a moment.
+// wholeTime is the grace period less a moment, as a duration that the syncer takes.
 func (b *builder) wholeTime() string {
-	whole := min(b.original+b.flushSeconds(), int64(settings.MaxDuration/time.Second))
+	const most = int64(settings.MaxDuration / time.Second)
+	whole := min(min(b.original, most)+b.flushSeconds(), most)
 	return max(time.Duration(whole)*time.Second-time.Second, 0).String()
 }
 

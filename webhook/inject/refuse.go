@@ -173,7 +173,7 @@ func checkKept(pod *corev1.Pod, s settings.Settings) error {
 // there. It must be what the pod's grace period was raised for.
 func (b *builder) checkFlushTime(sync *corev1.Container) error {
 	want := flagValue(b.Settings, contract.FlagFlushTimeout)
-	if !isNative(sync) {
+	if !isInit(b.pod, sync.Name) {
 		want = b.wholeTime()
 	}
 	return checkFlag(sync, contract.FlagFlushTimeout, want)
