@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/minio/minio-go/v7"
@@ -23,31 +24,60 @@ import (
 // once, and where something is or was, or the name is odd, the new object is
 // looked for in the listing that callers use.
 
-// maxClear bounds how many names are remembered.
-const maxClear = 1 << 14
+const (
+	// maxClear bounds how many names are remembered.
+	maxClear = 1 << 14
+	// clearFor is how long a name counts as clear: other writers may put a file
+	// there. It is long enough for the files of one folder, of which many come
+	// at once, to cost one question.
+	clearFor = 10 * time.Second
+)
 
-// clearNames remembers the names at which there is no file.
+// clearNames remembers the names at which there is no file: for a while, and
+// no longer than until this process writes or deletes one there.
 type clearNames struct {
 	flights singleflight.Group // many files of one new folder come at once
 
 	mu    sync.Mutex
-	names map[string]struct{}
+	looks map[string]*clearLook
 }
 
-func (c *clearNames) has(name string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok := c.names[name]
-	return ok
+// clearLook is a question whether there is a file at a name.
+type clearLook struct {
+	began time.Time
+	clear bool // it has been answered: there is none
 }
 
-func (c *clearNames) add(name string) {
+func (c *clearNames) has(name string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.names == nil || len(c.names) >= maxClear {
-		c.names = make(map[string]struct{})
+	l, ok := c.looks[name]
+	return ok && l.clear && now.Sub(l.began) < clearFor
+}
+
+// begin is to be called before the store is asked, and what it returns with
+// the name clear: an answer that is older than the last change says nothing.
+func (c *clearNames) begin(name string, now time.Time) (clear func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.looks == nil || len(c.looks) >= maxClear {
+		c.looks = make(map[string]*clearLook)
 	}
-	c.names[strings.Clone(name)] = struct{}{}
+	l := &clearLook{began: now}
+	c.looks[strings.Clone(name)] = l
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		l.clear = true // which nobody sees if it was forgotten meanwhile
+	}
+}
+
+// forget is to be called around every change of what is at name.
+func (c *clearNames) forget(name string) {
+	c.flights.Forget(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.looks, name)
 }
 
 // namesAbove are those at which a file would hide key from a listing of
@@ -66,12 +96,17 @@ func namesAbove(key, prefix string) []string {
 // empty if there is none.
 func (s *Store) hiding(ctx context.Context, key string) (string, error) {
 	for _, name := range namesAbove(key, s.prefix) {
-		if s.clear.has(name) {
+		if s.clear.has(name, time.Now()) {
 			continue
 		}
 		// One caller's impatience must not fail the others.
 		flight := s.clear.flights.DoChan(name, func() (any, error) {
-			return s.isOrWas(context.WithoutCancel(ctx), name)
+			clear := s.clear.begin(name, time.Now())
+			found, err := s.isOrWas(context.WithoutCancel(ctx), name)
+			if err == nil && !found {
+				clear()
+			}
+			return found, err
 		})
 		select {
 		case result := <-flight:
@@ -81,7 +116,6 @@ func (s *Store) hiding(ctx context.Context, key string) (string, error) {
 			if result.Val.(bool) {
 				return name, nil
 			}
-			s.clear.add(name)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
@@ -140,31 +174,59 @@ func isXML(key string) bool {
 	return true
 }
 
-// checkListed returns the doubt if callers would not find key in their
-// listing, and then removes it again.
-func (s *Store) checkListed(ctx context.Context, key string, d *doubt) error {
+// mayReplace refuses a write of which it is in doubt whether a listing will
+// show it, where a listing does not show what the write would replace either.
+// Only what was not there before can be taken back afterwards.
+func (s *Store) mayReplace(ctx context.Context, key string, d *doubt) error {
+	shown, err := s.shows(ctx, key, d)
+	if err != nil || shown {
+		return err
+	}
+	switch _, err := s.head(ctx, key); {
+	case err == nil:
+		return d.err
+	case errors.Is(class(err), store.ErrNotFound):
+		return nil
+	default:
+		return err
+	}
+}
+
+// checkListed returns the doubt if callers would not find key, which is new
+// and has this ETag, in their listing, and then removes it again. That does not
+// depend on the caller's patience: nobody would look for it any more.
+func (s *Store) checkListed(ctx context.Context, key, etag string, d *doubt) error {
+	shown, err := s.shows(ctx, key, d)
+	if err != nil || shown {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	if err := s.delete(ctx, key, etag); err != nil && !errors.Is(class(err), store.ErrPrecondition) {
+		return err
+	}
+	return d.err
+}
+
+// shows says whether callers find key in their listing.
+func (s *Store) shows(ctx context.Context, key string, d *doubt) (bool, error) {
+	began := time.Now()
 	for info := range s.client.ListObjectsIter(ctx, s.bucket, d.listing) {
 		if info.Err != nil {
-			return info.Err
+			return false, info.Err
 		}
 		if info.Key == key {
 			// A store that keeps them apart.
 			for _, name := range namesAbove(key, s.prefix) {
-				s.clear.add(name)
+				s.clear.begin(name, began)()
 			}
-			return nil
+			return true, nil
 		}
 		if info.Key > key {
 			break
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}); err != nil {
-		return err
-	}
-	return d.err
+	return false, ctx.Err()
 }
 
 // checkNotHidden tells an empty listing of the caller's prefix from a hidden

@@ -68,6 +68,7 @@ func (s *Store) delete(ctx context.Context, key, etag string) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
+	defer s.clear.forget(key)
 	if etag != "" {
 		info, err := s.head(ctx, key)
 		switch {

@@ -50,9 +50,14 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 		return "", err
 	}
 	doubt, err := s.doubtful(ctx, u.Key)
+	if err == nil && doubt != nil && !u.IfAbsent {
+		err = s.mayReplace(ctx, u.Key, doubt)
+	}
 	if err != nil {
 		return "", err
 	}
+	s.clear.forget(u.Key)
+	defer s.clear.forget(u.Key)
 	if u.Size <= maxSingle {
 		etag, err = s.uploadSingle(ctx, u)
 	} else {
@@ -64,7 +69,7 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 	case err != nil:
 		err = s.explain(ctx, u.Key, err)
 	case doubt != nil:
-		err = s.checkListed(ctx, u.Key, doubt)
+		err = s.checkListed(ctx, u.Key, etag, doubt)
 	}
 	return etag, err
 }

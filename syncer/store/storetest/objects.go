@@ -213,10 +213,34 @@ func testFileAndFolder(t *testing.T, s *Subject) {
 		wantKeys(t, list(t, s.Store, "p/"), "p/a", "p/d")
 		wantContent(t, s.Store, file, []byte("file"))
 		wantContent(t, s.Store, inner, []byte("inner"))
+		testHiddenStays(t, s, inner)
 		return
 	}
 	wantError(t, "Upload of a file where a folder is", err, store.ErrKeyConflict)
 	wantKeys(t, list(t, s.Store, "p/"), "p/a", "p/d/b")
+}
+
+// What a file has come to hide can be read no less than before, whatever
+// becomes of the attempt to replace it.
+func testHiddenStays(t *testing.T, s *Subject, hidden store.Object) {
+	for name, c := range map[string]store.Condition{
+		"IfMatch": {IfMatch: hidden.ETag}, "no condition": {},
+	} {
+		// After a restart nothing is known.
+		u := upload(hidden.Key, []byte("edited"))
+		u.Condition = c
+		_, err := s.Open(t, Difference{}).Upload(t.Context(), u)
+		wantError(t, "Upload of what is hidden, "+name, err, store.ErrKeyConflict)
+		wantContent(t, s.Store, hidden, []byte("inner"))
+	}
+	for name, c := range map[string]store.Condition{"IfAbsent": {IfAbsent: true}, "no condition": {}} {
+		u := upload(hidden.Key+"-new", []byte("new"))
+		u.Condition = c
+		_, err := s.Open(t, Difference{}).Upload(t.Context(), u)
+		wantError(t, "Upload of what would be hidden, "+name, err, store.ErrKeyConflict)
+		_, err = s.Store.Stat(t.Context(), u.Key)
+		wantError(t, "Stat of what would be hidden, "+name, err, store.ErrNotFound)
+	}
 }
 
 // A file is deleted and a folder takes its name, and the reverse. What is
@@ -254,6 +278,38 @@ func testFileBecomesFolder(t *testing.T, s *Subject) {
 	}
 	wantContent(t, s.Store, file, []byte("file"))
 	wantKeys(t, list(t, s.Store, "p/x/d"), "p/x/d")
+}
+
+// A folder becomes a file, and a folder again: what is uploaded is listed, or
+// was not uploaded, though the name was free when the first file of the folder
+// came.
+func testFolderFileFolder(t *testing.T, s *Subject) {
+	remove := func(o store.Object) {
+		t.Helper()
+		if err := s.Store.Delete(t.Context(), o.Key, o.ETag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove(mustUpload(t, s.Store, upload("p/a/x", []byte("first"))))
+	file, err := s.Store.Upload(t.Context(), upload("p/a", []byte("file")))
+	if s.Can.Versioning && !s.Can.FileAndFolder && !s.Hides {
+		wantError(t, "Upload where a folder was", err, store.ErrKeyConflict)
+		return
+	}
+	if err != nil {
+		t.Fatalf("Upload where a folder was: %v", err)
+	}
+	remove(file)
+	_, err = s.Store.Upload(t.Context(), upload("p/a/y", []byte("second")))
+	if s.Can.Versioning && !s.Can.FileAndFolder {
+		wantError(t, "Upload below a deleted file", err, store.ErrKeyConflict)
+		wantKeys(t, list(t, s.Store, "p/"))
+		return
+	}
+	if err != nil {
+		t.Fatalf("Upload below a deleted file: %v", err)
+	}
+	wantKeys(t, list(t, s.Store, "p/"), "p/a/y")
 }
 
 // A bucket is never empty because a file stands where the prefix would be.

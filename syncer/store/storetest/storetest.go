@@ -72,6 +72,7 @@ func Run(t *testing.T, newSubject func(testing.TB) *Subject) {
 		{"FolderObjects", testFolderObjects},
 		{"FileAndFolder", testFileAndFolder},
 		{"FileBecomesFolder", testFileBecomesFolder},
+		{"FolderFileFolder", testFolderFileFolder},
 		{"PrefixIsFile", testPrefixIsFile},
 		{"Conditions", testConditions},
 		{"Races", testRaces},
