@@ -135,7 +135,9 @@ type Store interface {
 	Upload(ctx context.Context, u Upload) (Object, error)
 	// Delete removes the object if it still has this ETag (any, if empty):
 	// ErrPrecondition otherwise. An object that is already gone is no error.
-	// Where the store has no conditional delete the check precedes it.
+	// Where the store has no conditional delete the check precedes it, and a
+	// write in between is deleted; if the bucket keeps versions, and the caller
+	// may list and delete them, it is brought back.
 	Delete(ctx context.Context, key, etag string) error
 
 	// AbortUpload drops one unfinished multipart upload of the key, if it is
@@ -158,6 +160,7 @@ type Store interface {
 type Abilities struct {
 	ConditionalPut       bool // If-None-Match: * and If-Match on PutObject
 	ConditionalMultipart bool // the same on CompleteMultipartUpload
+	ConditionalDelete    bool // If-Match on DeleteObject
 	Checksums            bool // takes and checks a full-object checksum
 	Metadata             bool // hands out user metadata as it was given
 	ListingMetadata      bool // MinIO's extension: user metadata in listings

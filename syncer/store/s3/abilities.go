@@ -31,6 +31,7 @@ func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities
 	}{
 		{"conditional writes", &a.ConditionalPut, p.conditionalPut},
 		{"conditional completion of multipart uploads", &a.ConditionalMultipart, p.conditionalMultipart},
+		{"conditional deletions", &a.ConditionalDelete, p.conditionalDelete},
 		{"checksums", &a.Checksums, p.checksums},
 		{"metadata", &a.Metadata, p.metadata},
 		{"metadata in listings", &a.ListingMetadata, p.listingMetadata},
@@ -168,6 +169,30 @@ func (p *probe) multipart(ctx context.Context, key, content string, c store.Cond
 		return "", p.s.fail(ctx, "upload", key, conditional(c, err))
 	}
 	return etag, nil
+}
+
+func (p *probe) conditionalDelete(ctx context.Context) (bool, error) {
+	key := p.key("delete")
+	first, err := p.put(ctx, key, "first", store.Condition{})
+	if err != nil {
+		return false, err
+	}
+	second, err := p.put(ctx, key, "second", store.Condition{})
+	if err != nil {
+		return false, err
+	}
+	_, err = p.s.remove(ctx, key, first.ETag)
+	if err == nil || isUnsupported(err) {
+		return false, nil
+	}
+	if !errors.Is(class(err), store.ErrPrecondition) {
+		return false, p.s.fail(ctx, "delete", key, err)
+	}
+	_, err = p.s.remove(ctx, key, second.ETag)
+	if err == nil {
+		return true, nil
+	}
+	return false, p.s.fail(ctx, "delete", key, err)
 }
 
 func (p *probe) checksums(ctx context.Context) (bool, error) {

@@ -55,8 +55,9 @@ func (s *Store) read(ctx context.Context, key, etag string) ([]byte, store.Objec
 	return b, object(info), nil
 }
 
-// Delete implements [store.Store]. S3 has no conditional delete that every
-// store knows, so the check comes first.
+// Delete implements [store.Store]. MinIO ignores conditions of deletions, so
+// the object is looked at just before; and where versions are kept, at what it
+// was that went, just after.
 func (s *Store) Delete(ctx context.Context, key, etag string) error {
 	if err := s.delete(ctx, key, etag); err != nil {
 		return s.fail(ctx, "delete", key, err)
@@ -80,8 +81,14 @@ func (s *Store) delete(ctx context.Context, key, etag string) error {
 			return store.ErrPrecondition
 		}
 	}
-	err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{})
-	if answer(err) == (minio.ErrorResponse{}) {
+	marker, err := s.remove(ctx, key, etag)
+	if isUnsupported(err) { // some refuse what they do not know instead of ignoring it
+		marker, err = s.remove(ctx, key, "")
+	}
+	switch {
+	case err == nil && etag != "" && marker != "":
+		return s.checkDeleted(ctx, key, etag, marker)
+	case answer(err) == (minio.ErrorResponse{}):
 		return err
 	}
 	// Stores that keep objects as files fail to delete what is not an object
@@ -90,6 +97,55 @@ func (s *Store) delete(ctx context.Context, key, etag string) error {
 		return nil
 	}
 	return err
+}
+
+// remove deletes without looking, on condition of the ETag if it is not empty
+// and the store knows how. Where the bucket keeps versions, it returns the name
+// of the delete marker.
+func (s *Store) remove(ctx context.Context, key, etag string) (marker string, err error) {
+	x := &exchange{}
+	if etag != "" {
+		x.send = http.Header{"If-Match": {`"` + etag + `"`}}
+	}
+	err = s.client.RemoveObject(x.in(ctx), s.bucket, key, minio.RemoveObjectOptions{})
+	if err == nil && x.got.Get("x-amz-delete-marker") == "true" {
+		marker = x.got.Get("x-amz-version-id")
+	}
+	return marker, err
+}
+
+// checkDeleted looks what it was that a delete marker has hidden. If it was an
+// edit that came after the look before, the marker goes again, and the edit is
+// what it was: the current version.
+func (s *Store) checkDeleted(ctx context.Context, key, etag, marker string) error {
+	// The caller's impatience must not hide an edit for good.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	return retry(ctx, func() error {
+		found := false
+		for v := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{
+			// Newest first; in all probability the marker and what is under it.
+			Prefix: key, Recursive: true, WithVersions: true, MaxKeys: 2,
+		}) {
+			switch {
+			case errors.Is(class(v.Err), store.ErrAccessDenied):
+				return nil // as in a bucket without versions
+			case v.Err != nil:
+				return v.Err
+			case !found && v.Key == key:
+				found = v.VersionID == marker
+				continue
+			case v.Key != key, v.IsDeleteMarker, v.ETag == etag:
+				return nil
+			}
+			err := s.client.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{VersionID: marker})
+			if err != nil {
+				return fmt.Errorf("take back the deletion of an edit that came in between: %w", err)
+			}
+			return store.ErrPrecondition
+		}
+		return ctx.Err()
+	})
 }
 
 // head asks for everything but the content.

@@ -141,7 +141,7 @@ func New(cfg Config) (*Store, error) {
 	} else {
 		provider = credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken)
 	}
-	transport = guard{transport}
+	transport = exchanging{guard{transport}}
 	s.idle = transport
 	s.client, err = minio.NewCore(u.Host, &minio.Options{
 		Creds:     provider,

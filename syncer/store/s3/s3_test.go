@@ -1,6 +1,10 @@
 package s3_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,6 +67,9 @@ func subject(t testing.TB, srv *testenv.Server, about storetest.Subject) *storet
 			cfg.Bucket = d.Bucket
 		}
 		cfg.Prefix = d.Prefix
+		if d.Before != nil {
+			cfg.Endpoint = watched(t, srv, d.Before)
+		}
 		if d.AccessKey != "" {
 			cfg.AccessKey = d.AccessKey
 		}
@@ -73,6 +80,28 @@ func subject(t testing.TB, srv *testenv.Server, about storetest.Subject) *storet
 	}
 	about.Unfinished = func(t testing.TB) int { t.Helper(); return unfinished(t, srv, bucket) }
 	return &about
+}
+
+// watched is an endpoint of srv that says before what it passes on.
+func watched(t testing.TB, srv *testenv.Server, before func(method string)) string {
+	t.Helper()
+	target, err := url.Parse(srv.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport: &http.Transport{DisableKeepAlives: true},
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // which is signed
+		},
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before(r.Method)
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	return front.URL
 }
 
 // unfinished counts the multipart uploads left open in a bucket.
@@ -116,7 +145,7 @@ func TestVersitygw(t *testing.T) {
 	srv := testenv.Versitygw(t)
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
-			ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
+			ConditionalPut: true, ConditionalMultipart: true, ConditionalDelete: true, Checksums: true,
 			Metadata: true, FolderObjects: true,
 		},
 		NoPast:  true,
@@ -174,7 +203,7 @@ func TestRclone(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) *storetest.Subject {
 		return subject(t, srv, storetest.Subject{
 			Can: store.Abilities{
-				ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
+				ConditionalPut: true, ConditionalMultipart: true, ConditionalDelete: true, Checksums: true,
 				Metadata: true,
 			},
 			Folders: true,

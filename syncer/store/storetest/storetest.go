@@ -52,6 +52,9 @@ type Subject struct {
 // Difference is in what another store differs. Empty fields do not.
 type Difference struct {
 	Bucket, Prefix, AccessKey, SecretKey string
+	// Before is called with the method of each request before it gets to the
+	// store: what happens meanwhile.
+	Before func(method string)
 }
 
 // Run runs the suite. newSubject is called once a test.
@@ -68,6 +71,7 @@ func Run(t *testing.T, newSubject func(testing.TB) *Subject) {
 		{"ListEnds", testListEnds},
 		{"Missing", testMissing},
 		{"Delete", testDelete},
+		{"DeleteRaces", testDeleteRaces},
 		{"Past", testPast},
 		{"FolderObjects", testFolderObjects},
 		{"FileAndFolder", testFileAndFolder},
