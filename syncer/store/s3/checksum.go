@@ -96,7 +96,7 @@ func digestOf(info minio.ObjectInfo) digest {
 func cutParts(text string) (string, int64) {
 	before, after, _ := strings.Cut(text, "-")
 	parts, err := strconv.ParseInt(after, 10, 64)
-	if err != nil || parts < 1 {
+	if err != nil || parts < 1 || parts > maxParts {
 		return text, 0
 	}
 	return before, parts

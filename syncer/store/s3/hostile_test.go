@@ -7,8 +7,10 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/minio-sidecar/minio-sidecar/internal/testmemory"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store/s3"
 )
@@ -169,5 +171,111 @@ func TestHostileUploads(t *testing.T) {
 				t.Errorf("%s: an upload of %d bytes ended well", name, size)
 			}
 		}
+	}
+}
+
+// What never ends is given up before it has filled the memory. It is the
+// length that is at fault, not the time: everything here arrives fast.
+func TestHostileEndless(t *testing.T) {
+	const (
+		most   = 64 << 20 // what the server sends if nobody stops it
+		bound  = 32 << 20 // a page of a listing, and what is on its way
+		memory = 128 << 20
+	)
+	type call = func(*s3.Store) error
+	list := func(s *s3.Store) error { return listing(s) }
+	for name, test := range map[string]struct {
+		status      int
+		head, again string
+		call        call
+	}{
+		"a name in a listing":   {200, `<ListBucketResult><Name>`, strings.Repeat("x", 1<<10), list},
+		"entries of a listing":  {200, `<ListBucketResult>`, `<Contents/>`, list},
+		"… of a name space":     {200, `<ListBucketResult>`, `<x:Contents />`, list},
+		"common prefixes":       {200, `<ListBucketResult>`, `<CommonPrefixes></CommonPrefixes>`, list},
+		"metadata of an entry":  {200, `<ListBucketResult><Contents><UserMetadata>`, `<a>b</a>`, list},
+		"open elements":         {200, `<ListBucketResult>`, `<a>`, list},
+		"blanks":                {200, `<ListBucketResult>`, "                ", list},
+		"an error":              {500, `<Error><Message>`, strings.Repeat("x", 1<<10), list},
+		"a missing object":      {404, `<Error><Message>`, strings.Repeat("x", 1<<10), func(s *s3.Store) error { return second(get(s, store.Object{Key: "p/a", Size: 1})) }},
+		"answer to a deletion":  {400, `<Error><Message>`, strings.Repeat("x", 1<<10), func(s *s3.Store) error { return s.Delete(t.Context(), "p/a", "") }},
+		"answer to a write":     {200, ``, strings.Repeat("x", 1<<10), func(s *s3.Store) error { return try(s, "p/a", 1) }},
+		"beginning of an mpart": {200, `<InitiateMultipartUploadResult><UploadId>`, strings.Repeat("x", 1<<10), func(s *s3.Store) error { return try(s, "p/a", 2*part) }},
+		"unfinished uploads": {200, `<ListMultipartUploadsResult>`, `<Upload/>`, func(s *s3.Store) error {
+			return second(s.AbortUploads(t.Context(), "p/", 0))
+		}},
+	} {
+		var sent, peak atomic.Int64
+		before := testmemory.Live()
+		s := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			w.WriteHeader(test.status)
+			fmt.Fprint(w, test.head)
+			chunk := []byte(strings.Repeat(test.again, 4<<20/len(test.again)))
+			for n := int64(0); n < most; {
+				done, err := w.Write(chunk)
+				n += int64(done)
+				sent.Store(max(sent.Load(), n))
+				peak.Store(max(peak.Load(), testmemory.Live()-before))
+				if err != nil {
+					return
+				}
+			}
+		})
+		err := test.call(s)
+		if err == nil || errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		} else if len(err.Error()) > 1<<10 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+		if n := sent.Load(); n > bound {
+			t.Errorf("%s: %d MiB were read", name, n>>20)
+		}
+		if n := peak.Load(); n > memory {
+			t.Errorf("%s: %d MiB of memory", name, n>>20)
+		}
+	}
+}
+
+// Sizes that no object has make for no allocation and no panic.
+func TestHostileSizes(t *testing.T) {
+	for _, size := range []int64{1<<50 + 1, 1 << 60, 1 << 62, 1<<63 - 1} {
+		text := strconv.FormatInt(size, 10)
+		err := listing(hostile(t, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, strings.Replace(page(false, "", "p/a"), "<Size>1<", "<Size>"+text+"<", 1))
+		}))
+		if err == nil {
+			t.Errorf("%d bytes: passed in a listing", size)
+		}
+		s := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"e"`)
+			w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+			w.Header().Set("Content-Length", text)
+		})
+		if o, err := s.Stat(t.Context(), "p/a"); err == nil {
+			t.Errorf("%d bytes: Stat = %+v", size, o)
+		}
+		if o, err := s.Download(t.Context(), "p/a", "e", size, &memory{}); err == nil {
+			t.Errorf("%d bytes: Download = %+v", size, o)
+		}
+	}
+	// A size that could be, in more parts than there can be.
+	const size = 1 << 50
+	s := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e-1125899906842624"`)
+		w.Header().Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		if r.URL.Query().Has("partNumber") {
+			w.Header().Set("Content-Length", "1")
+		}
+		if r.Method == http.MethodGet {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
+	if o, err := s.Download(t.Context(), "p/a", "", size, &memory{}); err == nil {
+		t.Errorf("2^50 parts: Download = %+v", o)
 	}
 }

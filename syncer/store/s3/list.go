@@ -29,8 +29,8 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object,
 			err := info.Err
 			switch {
 			case err != nil:
-			case info.Size < 0:
-				err = fmt.Errorf("the store says that %q has %d bytes", info.Key, info.Size)
+			case !isSize(info.Size):
+				err = errSize(info)
 			case !strings.HasPrefix(info.Key, prefix):
 				err = fmt.Errorf("the store answered with key %q, which is not below the prefix", info.Key)
 			case !first && info.Key <= last:
@@ -54,6 +54,18 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object,
 			yield(store.Object{}, s.fail(ctx, "list", prefix, err))
 		}
 	}
+}
+
+// maxStored is more than any store takes as one object: Amazon's S3 and MinIO
+// take 50 TiB.
+const maxStored = 1 << 50
+
+func isSize(n int64) bool { return 0 <= n && n <= maxStored }
+
+// errSize says what is wrong with the store rather than with one object: what
+// lies about sizes has its listing damaged.
+func errSize(info minio.ObjectInfo) error {
+	return fmt.Errorf("%w: the store says that %q has %d bytes", store.ErrDamaged, info.Key, info.Size)
 }
 
 func listed(info minio.ObjectInfo) store.Object {

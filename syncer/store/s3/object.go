@@ -221,6 +221,9 @@ func checkAnswer(info minio.ObjectInfo) error {
 	if info.Size < 0 || info.ETag == "" {
 		return errors.New("the answer has no size or no ETag: does this endpoint speak S3?")
 	}
+	if !isSize(info.Size) {
+		return errSize(info)
+	}
 	return nil
 }
 

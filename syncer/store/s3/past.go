@@ -66,8 +66,8 @@ func (p *past) versions(ctx context.Context, prefix string) iter.Seq2[minio.Obje
 			err := info.Err
 			switch {
 			case err != nil:
-			case info.Size < 0:
-				err = fmt.Errorf("the store says that %q has %d bytes", info.Key, info.Size)
+			case !isSize(info.Size):
+				err = errSize(info)
 			case !strings.HasPrefix(info.Key, prefix):
 				err = fmt.Errorf("the store answered with key %q, which is not below the prefix", info.Key)
 			case !first && info.Key < last:

@@ -132,6 +132,8 @@ func (c *watchedConn) renew() error {
 // guard refuses answers that cannot have come from a store, where minio-go
 // would believe them: it takes any XML for a listing, and any 404 for word of a
 // missing object. A proxy's polite excuse must not read as an empty bucket.
+// And it bounds all answers but the content of objects, which minio-go takes
+// into memory whole.
 type guard struct{ idleTransport }
 
 // idleTransport is a transport that keeps connections.
@@ -142,8 +144,19 @@ type idleTransport interface {
 
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := g.idleTransport.RoundTrip(r)
-	if err != nil || r.Method != http.MethodGet {
+	if err != nil || r.Method == http.MethodHead || isContent(r, response) {
 		return response, err
+	}
+	if response.StatusCode >= 300 {
+		response.Body, err = wholeError(response.Body)
+	} else {
+		response.Body = newAnswerBody(response.Body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.Method != http.MethodGet {
+		return response, nil
 	}
 	var root string
 	switch {
