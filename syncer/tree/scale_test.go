@@ -1,7 +1,10 @@
 package tree
 
 import (
+	"bytes"
 	"fmt"
+	"math"
+	"math/bits"
 	"os"
 	"testing"
 
@@ -38,6 +41,35 @@ func TestHugeSparseFile(t *testing.T) {
 	check(t, unix.Stat(dir+"/huge", &st))
 	if st.Size != size || st.Blocks*512 > 64<<10 {
 		t.Errorf("size %d, %d bytes allocated", st.Size, st.Blocks*512)
+	}
+}
+
+// A size is a claim, and costs no memory, whatever it is.
+func TestClaimedSizes(t *testing.T) {
+	v, _ := openTest(t)
+	for _, size := range []int64{1 << 40, 5 << 40, 1 << 50, 1 << 60, 1 << 62, math.MaxInt64} {
+		before := testmemory.Live()
+		p, err := v.Create(size)
+		check(t, err)
+		if grown := testmemory.Live() - before; grown > 1<<20 {
+			t.Errorf("2^%d: %d bytes of memory", bits.Len64(uint64(size))-1, grown)
+		}
+		// What was written is read, and zeroes that come later replace it.
+		data := bytes.Repeat([]byte("data"), 3*block/4)
+		for _, want := range [][]byte{data, make([]byte, len(data))} {
+			got := make([]byte, len(want))
+			_, err = p.WriteAt(want, 1<<30)
+			check(t, err)
+			_, err = p.ReadAt(got, 1<<30)
+			check(t, err)
+			if !bytes.Equal(got, want) {
+				t.Errorf("2^%d: read other bytes than were written", bits.Len64(uint64(size))-1)
+			}
+		}
+		if _, err := p.WriteAt([]byte("x"), math.MaxInt64); err == nil {
+			t.Error("written outside")
+		}
+		check(t, p.Discard())
 	}
 }
 

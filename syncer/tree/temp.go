@@ -18,8 +18,11 @@ const (
 	// block is the unit in which zeroes become holes: the block size of
 	// practically every file system.
 	block = 4 << 10
-	// granule is the unit in which a Temp remembers where data was written.
-	granule = 1 << 20
+	// granule is the least unit in which a Temp remembers where data was
+	// written, maxGranules how many there are at most. A size is what a listing
+	// claims: it costs nothing to claim one, and must cost nothing to hear it.
+	granule     = 1 << 20
+	maxGranules = 1 << 20
 )
 
 var zeroes [block]byte
@@ -39,6 +42,7 @@ type Temp struct {
 	name string
 	size int64
 	end  atomic.Int64    // the furthest byte written
+	unit int64           // the size of a granule
 	data []atomic.Uint32 // one bit a granule: it has, or may have, data
 }
 
@@ -55,9 +59,10 @@ func (t *Tree) Create(size int64) (*Temp, error) {
 	if err != nil {
 		return nil, failed("create a temporary file in", t.path, gone(err))
 	}
+	unit := max(granule, size/maxGranules+1)
 	return &Temp{
 		t: t, f: os.NewFile(uintptr(fd), name), name: name, size: size,
-		data: make([]atomic.Uint32, (size/granule)/32+1),
+		unit: unit, data: make([]atomic.Uint32, (size/unit)/32+1),
 	}, nil
 }
 
@@ -72,7 +77,7 @@ func gone(err error) error {
 // WriteAt is [io.WriterAt] within the size given to [Tree.Create]. Blocks of
 // zeroes become holes.
 func (p *Temp) WriteAt(b []byte, off int64) (int, error) {
-	if off < 0 || off+int64(len(b)) > p.size {
+	if off < 0 || off > p.size-int64(len(b)) {
 		return 0, fmt.Errorf("write %d bytes at %d of a temporary file of %d: %w", len(b), off, p.size, unix.EFBIG)
 	}
 	for done := 0; done < len(b); {
@@ -117,7 +122,7 @@ func run(b []byte, off int64) (n int, hole bool) {
 func blank(b []byte) bool { return len(b) >= block && bytes.Equal(b[:block], zeroes[:]) }
 
 func (p *Temp) write(b []byte, off int64) error {
-	for g := off / granule; g <= (off+int64(len(b))-1)/granule; g++ {
+	for g := off / p.unit; g <= (off+int64(len(b))-1)/p.unit; g++ {
 		p.data[g/32].Or(1 << (g % 32))
 	}
 	if _, err := p.f.WriteAt(b, off); err != nil {
@@ -137,7 +142,7 @@ func (p *Temp) write(b []byte, off int64) error {
 // it may not be.
 func (p *Temp) zero(b []byte, off int64) error {
 	clean := true
-	for g := off / granule; g <= (off+int64(len(b))-1)/granule; g++ {
+	for g := off / p.unit; g <= (off+int64(len(b))-1)/p.unit; g++ {
 		clean = clean && p.data[g/32].Load()&(1<<(g%32)) == 0
 	}
 	if clean || off >= p.end.Load() {
