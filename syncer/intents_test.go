@@ -1,10 +1,14 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +17,7 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
@@ -128,4 +133,74 @@ func (n *node) killed() {
 	}
 	n.shut()
 	n.state = image
+}
+
+// A store that refuses uploads, for however long, costs neither memory nor
+// disk: what it has refused did not happen. What it has left open may have, and
+// is remembered, but not without end.
+func TestRefusedUploads(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	proxy := r.between(t)
+	n := r.node(t)
+	n.open()
+	attempt := func(size int) error {
+		content := bytes.Repeat([]byte("x"), size)
+		_, err := n.engine.put(t.Context(), store.Upload{
+			Key: "app/file", Body: bytes.NewReader(content), Size: int64(size),
+		}, entry.Local{Key: "file", Fingerprint: entry.Fingerprint{Kind: entry.File, Size: int64(size)}})
+		return err
+	}
+	refuse := func(status int, code string) {
+		proxy.answers(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPut {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.WriteHeader(status)
+				fmt.Fprintf(w, "<Error><Code>%s</Code><Message>no</Message></Error>", code)
+			}
+			return r.Method == http.MethodPut
+		})
+	}
+	logged := func() int64 {
+		info, err := os.Stat(filepath.Join(n.state, "uploads.log"))
+		n.do(err)
+		return info.Size()
+	}
+	for status, code := range map[int]string{
+		507: "XMinioStorageFull", 403: "AccessDenied", 400: "BadDigest", 413: "EntityTooLarge", 404: "NoSuchBucket",
+	} {
+		refuse(status, code)
+		for i := range 400 {
+			if err := attempt(i); err == nil {
+				t.Fatalf("%s: taken", code)
+			}
+		}
+		if open := n.engine.base.Intents("file"); len(open) > 0 {
+			t.Errorf("%s: %d uploads count as perhaps done", code, len(open))
+		}
+	}
+	unsure := func(i int) {
+		status := []int{503, 500, 400}[i%3]
+		refuse(status, map[int]string{503: "SlowDown", 500: "InternalError", 400: "RequestTimeout"}[status])
+	}
+	for i := range 80 { // minio-go takes its time over each of them
+		unsure(i)
+		if err := attempt(i); err == nil {
+			t.Fatal("taken")
+		}
+	}
+	if open := len(n.engine.base.Intents("file")); open == 0 || open >= 80 {
+		t.Errorf("%d uploads count as perhaps done", open)
+	}
+	before := logged()
+	for i := range 20 {
+		unsure(i)
+		if err := attempt(79); err == nil {
+			t.Fatal("taken")
+		}
+	}
+	if grown := logged() - before; grown > 0 {
+		t.Errorf("the same upload, again and again, took %d bytes of the disk", grown)
+	}
+	proxy.honest()
+	n.do(attempt(3))
 }

@@ -131,7 +131,7 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 	over := e.inParts(&u)
 	obj, err := e.send(ctx, u)
 	over()
-	if errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrKeyRejected) {
+	if errors.Is(err, store.ErrRefused) || errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrKeyRejected) {
 		e.base.Undone(intent)
 	}
 	return obj, err

@@ -31,6 +31,12 @@ const (
 	// intentsMax is the size from which the file is written anew, without what
 	// was crossed out, whenever it has doubled.
 	intentsMax = 1 << 20
+	// intentsEach is how many uploads of one key are kept. A store that reads
+	// but cannot write, and does not say so plainly, makes for one more with
+	// every change of the file. What an upload brought that was forgotten here
+	// counts as somebody else's: nothing is lost of it, but it may come to a
+	// conflict.
+	intentsEach = 64
 )
 
 // What a line of the file says.
@@ -92,13 +98,27 @@ func loadIntents(dir string) (*intents, error) {
 	return l, l.rewrite()
 }
 
-// begin writes down that e is about to be uploaded.
+// begin writes down that e is about to be uploaded. If that is written down
+// already it has no number of its own: to cross it out would be to say of the
+// earlier upload, too, that it did not happen.
 func (l *intents) begin(e entry.Base) (Intent, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last++
-	i := Intent{Entry: e, At: time.Now(), id: l.last}
+	i := Intent{Entry: e, At: time.Now()}
 	i.Entry.ETag = ""
+	open := l.open[e.Key]
+	for n := range open {
+		if open[n].Entry == i.Entry {
+			open[n].At = i.At
+			return i, nil
+		}
+	}
+	if len(open) >= intentsEach {
+		_ = l.append(endLine(open[0].id))
+		l.open[e.Key] = slices.Delete(open, 0, 1)
+	}
+	l.last++
+	i.id = l.last
 	if err := l.append(beginLine(i)); err != nil {
 		return Intent{}, fmt.Errorf("write down the upload of %q: %w", e.Key, err)
 	}

@@ -128,6 +128,44 @@ func TestIntentsSize(t *testing.T) {
 	again.close()
 }
 
+// The same upload once more is the same line; and of one key, not every state
+// that it ever had is remembered.
+func TestIntentsRepeated(t *testing.T) {
+	dir := t.TempDir()
+	d := reopen(t, nil, dir)
+	begin := func(size int64) Intent {
+		i, err := d.Begin(about("a", size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	first := begin(1)
+	again := begin(1)
+	if got := d.Intents("a"); len(got) != 1 || got[0].At.Before(again.At) {
+		t.Errorf("the same twice: %v; the second began at %v", got, again.At)
+	}
+	// That the second did not happen says nothing of the first.
+	d.Undone(again)
+	if got := sizes(d.Intents("a")); !slices.Equal(got, []int64{1}) {
+		t.Errorf("after the second was undone: %v", got)
+	}
+	d.Undone(first)
+	if got := sizes(d.Intents("a")); len(got) > 0 {
+		t.Errorf("after both were undone: %v", got)
+	}
+	for n := range int64(10_000) {
+		begin(n)
+	}
+	for range 2 {
+		got := sizes(d.Intents("a"))
+		if len(got) != intentsEach || got[len(got)-1] != 9_999 {
+			t.Errorf("%d are remembered, the last is %v", len(got), got[len(got)-1])
+		}
+		d = reopen(t, d, dir)
+	}
+}
+
 // Any file is read without a fault.
 func FuzzIntents(f *testing.F) {
 	f.Add(beginLine(Intent{Entry: about("a", 1), id: 1}))

@@ -36,6 +36,10 @@ var (
 	ErrKeyConflict = errors.New("a file and a folder of one name")
 	// ErrNoVersions: the bucket does not keep what is overwritten or deleted.
 	ErrNoVersions = errors.New("the bucket keeps no versions")
+	// ErrRefused: the store has answered that it has not done it. It comes with
+	// errors of Upload besides what else they are, or are not. Without it, and
+	// if Commit was called, the object may be written, or yet be.
+	ErrRefused = errors.New("the store has refused")
 	// ErrDamaged: the bytes are not those that the checksum was made of.
 	ErrDamaged = errors.New("checksum mismatch")
 )

@@ -146,6 +146,25 @@ func (s *Store) fail(ctx context.Context, action, key string, err error) error {
 	return fmt.Errorf("%s %s: %w: %w", action, object, known, err)
 }
 
+// refusal marks the error of an upload that certainly did not happen, and that
+// nothing will make happen any more, as [store.ErrRefused].
+type refusal struct{ error }
+
+func (r refusal) Is(target error) bool { return target == store.ErrRefused }
+func (r refusal) Unwrap() error        { return r.error }
+
+// markRefusal tells a store that says no from one that does not know, or from
+// whatever answers in its place. Of an unfinished upload that is not there it
+// may be that it was completed.
+func markRefusal(err error) error {
+	said := answer(err)
+	no := 400 <= said.StatusCode && said.StatusCode < 500 || said.StatusCode == http.StatusInsufficientStorage
+	if !no || said.Code == noSuchUpload || errors.Is(class(err), store.ErrUnreachable) {
+		return err
+	}
+	return refusal{err}
+}
+
 // localError is a failure of this machine's, of the file or of the caller's
 // commit, which must not be taken for one of the store's.
 type localError struct{ err error }

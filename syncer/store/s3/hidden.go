@@ -184,7 +184,7 @@ func (s *Store) mayReplace(ctx context.Context, key string, d *doubt) error {
 	}
 	switch _, err := s.head(ctx, key); {
 	case err == nil:
-		return d.err
+		return refusal{d.err}
 	case errors.Is(class(err), store.ErrNotFound):
 		return nil
 	default:
@@ -205,7 +205,7 @@ func (s *Store) checkListed(ctx context.Context, key, etag string, d *doubt) err
 	if err := s.delete(ctx, key, etag); err != nil && !errors.Is(class(err), store.ErrPrecondition) {
 		return err
 	}
-	return d.err
+	return refusal{d.err}
 }
 
 // shows says whether callers find key in their listing.

@@ -67,7 +67,7 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 	case err == nil && etag == "":
 		err = errors.New("the store did not say the object's ETag")
 	case err != nil:
-		err = s.explain(ctx, u.Key, err)
+		err = markRefusal(s.explain(ctx, u.Key, err))
 	case doubt != nil:
 		err = s.checkListed(ctx, u.Key, etag, doubt)
 	}

@@ -64,6 +64,7 @@ func testServerDown(t *testing.T, s *Subject) {
 	s.Server.Stop(t)
 	for name, err := range everyMethod(t.Context(), s.Store) {
 		wantError(t, name, err, store.ErrUnreachable)
+		wantRefused(t, name, err, false)
 	}
 	wantError(t, "CreateBucket", s.Store.CreateBucket(t.Context()), store.ErrUnreachable)
 	_, err := s.Store.Upload(t.Context(), upload("p/large", content))

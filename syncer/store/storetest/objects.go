@@ -253,6 +253,7 @@ func testFileAndFolder(t *testing.T, s *Subject) {
 		return
 	}
 	wantError(t, "Upload below a file", err, store.ErrKeyConflict)
+	wantRefused(t, "Upload below a file", err, true)
 	wantContent(t, s.Store, file, []byte("file"))
 	wantKeys(t, list(t, s.Store, "p/"), "p/a")
 

@@ -168,6 +168,14 @@ func wantError(t testing.TB, what string, err, want error) {
 	}
 }
 
+// wantRefused checks whether it is certain that an upload did not happen.
+func wantRefused(t testing.TB, what string, err error, want bool) {
+	t.Helper()
+	if errors.Is(err, store.ErrRefused) != want {
+		t.Errorf("%s: %v; is %q: %v, want %v", what, err, store.ErrRefused, !want, want)
+	}
+}
+
 // wantUnclassified checks that an error is want and none of the store's.
 func wantUnclassified(t testing.TB, what string, err, want error) {
 	t.Helper()

@@ -51,6 +51,7 @@ func testConditions(t *testing.T, s *Subject) {
 			}
 			_, err = write(2, store.Condition{IfAbsent: true})
 			wantError(t, "IfAbsent where something is", err, store.ErrPrecondition)
+			wantRefused(t, "IfAbsent where something is", err, true)
 			_, err = write(2, store.Condition{IfMatch: otherETag})
 			wantError(t, "IfMatch with another ETag", err, store.ErrPrecondition)
 			wantContent(t, s.Store, first, noise(1, kind.size))
@@ -250,6 +251,7 @@ func testCanceled(t *testing.T, s *Subject) {
 	cancel()
 	for name, err := range everyMethod(ctx, s.Store) {
 		wantUnclassified(t, name, err, context.Canceled)
+		wantRefused(t, name, err, false)
 	}
 	// In the middle of a large upload.
 	ctx, cancel = context.WithCancel(t.Context())
