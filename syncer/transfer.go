@@ -161,19 +161,22 @@ func (e *Engine) send(ctx context.Context, u store.Upload) (store.Object, error)
 }
 
 // openUnchanged opens the file that item describes, if it is that still, once
-// it has rested for a tick.
+// it has rested for a tick, so that whatever comes now gets other times. Only
+// then is it settled: a store through a mapping that got in between, within the
+// file's own tick, would leave the times as they are and the page writable, and
+// what follows on that page would not show at all.
 func (e *Engine) openUnchanged(ctx context.Context, item plan.Item) (*tree.File, error) {
 	f, err := e.tree.OpenFile(item.Key)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Settle(); err != nil {
-		e.log.Debug("could not start write-back", "path", item.Key, "error", err)
-	}
 	if age := time.Since(item.Local.CTime.Std()); age >= 0 && age < tick {
 		if err := sleep(ctx, tick-age); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
+	}
+	if err := f.Settle(); err != nil {
+		e.log.Debug("could not start write-back", "path", item.Key, "error", err)
 	}
 	if err := unchanged(f, item); err != nil {
 		return nil, errors.Join(err, f.Close())
