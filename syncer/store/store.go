@@ -40,6 +40,8 @@ var (
 	// errors of Upload besides what else they are, or are not. Without it, and
 	// if Commit was called, the object may be written, or yet be.
 	ErrRefused = errors.New("the store has refused")
+	// ErrBodyChanged: the body of an upload is not what it was to be.
+	ErrBodyChanged = errors.New("content is not what was to be uploaded")
 	// ErrDamaged: the bytes are not those that the checksum was made of.
 	ErrDamaged = errors.New("checksum mismatch")
 )
@@ -72,6 +74,9 @@ type Upload struct {
 	Size     int64
 	Metadata map[string]string
 	Condition
+	// CRC64NVME, where set, is the checksum that Body must have as it is sent:
+	// ErrBodyChanged if it has another, before Commit is called.
+	CRC64NVME *uint64
 	// Commit, where set, is called once: after the last byte of Body has been
 	// read and before the write becomes visible. An error from it aborts the
 	// upload, leaves the key as it was, and is returned (wrapped).

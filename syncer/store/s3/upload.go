@@ -84,11 +84,12 @@ func (s *Store) uploadSingle(ctx context.Context, u store.Upload) (string, error
 	if err := readFull(u.Body, buffer, 0); err != nil {
 		return "", err
 	}
-	if err := commit(u); err != nil {
+	sum := updateCRC(0, buffer)
+	if err := commit(u, sum); err != nil {
 		return "", err
 	}
 	opts := putOptions(u.Metadata)
-	opts.UserMetadata[checksumHeader] = encodeCRC(updateCRC(0, buffer))
+	opts.UserMetadata[checksumHeader] = encodeCRC(sum)
 	setCondition(&opts, u.Condition)
 	body := &requestBody{r: bytes.NewReader(buffer), left: u.Size}
 	info, err := s.client.PutObject(ctx, s.bucket, u.Key, body, u.Size, "", "", opts)
@@ -145,13 +146,12 @@ func (s *Store) uploadParts(ctx context.Context, u store.Upload) (_ string, err 
 	if err := g.Wait(); err != nil {
 		return "", err
 	}
-	if err := commit(u); err != nil {
-		return "", err
-	}
-
 	whole := sums[0]
 	for i := 1; i < count; i++ {
 		whole = crc64NVMEPoly.combine(whole, sums[i], min(size, u.Size-int64(i)*size))
+	}
+	if err := commit(u, whole); err != nil {
+		return "", err
 	}
 	var done minio.PutObjectOptions
 	done.UserMetadata = map[string]string{checksumHeader: encodeCRC(whole), checksumType: checksumFullObject}
@@ -190,7 +190,12 @@ func (s *Store) uploadPart(ctx context.Context, u store.Upload, id string, numbe
 	}, sum, body.finish(err)
 }
 
-func commit(u store.Upload) error {
+// commit asks the caller whether what was read, which has this checksum, may be
+// published.
+func commit(u store.Upload, sum uint64) error {
+	if u.CRC64NVME != nil && *u.CRC64NVME != sum {
+		return &localError{store.ErrBodyChanged}
+	}
 	if u.Commit == nil {
 		return nil
 	}

@@ -81,6 +81,7 @@ func Run(t *testing.T, newSubject func(testing.TB) *Subject) {
 		{"Conditions", testConditions},
 		{"Races", testRaces},
 		{"Commit", testCommit},
+		{"ExpectedBody", testExpectedBody},
 		{"BadBody", testBadBody},
 		{"DownloadConditions", testDownloadConditions},
 		{"BadDestination", testBadDestination},

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/minio/crc64nvme"
+
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
@@ -179,6 +181,30 @@ func testCommit(t *testing.T, s *Subject) {
 		if commits != 1 {
 			t.Errorf("%d bytes: Commit was called %d times", size, commits)
 		}
+	}
+}
+
+// What is published has the checksum that it was to have.
+func testExpectedBody(t *testing.T, s *Subject) {
+	for _, size := range []int64{0, 100, s.Single, s.Single + 1, 3*s.Part + 1} {
+		key, content := sized(size), noise(3, size)
+		before := mustUpload(t, s.Store, upload(key, []byte("before")))
+		sum := crc64nvme.Checksum(content)
+		wrong := sum ^ 1
+		u := upload(key, content)
+		u.CRC64NVME = &wrong
+		u.Commit = func() error {
+			t.Errorf("%d bytes: Commit was called", size)
+			return nil
+		}
+		_, err := s.Store.Upload(t.Context(), u)
+		wantUnclassified(t, fmt.Sprintf("%d other bytes", size), err, store.ErrBodyChanged)
+		wantContent(t, s.Store, before, []byte("before"))
+		if n := s.Unfinished(t); n > 0 {
+			t.Errorf("%d bytes: %d multipart uploads left behind", size, n)
+		}
+		u.CRC64NVME, u.Commit = &sum, nil
+		wantContent(t, s.Store, mustUpload(t, s.Store, u), content)
 	}
 }
 
