@@ -2,10 +2,10 @@ package syncer
 
 import (
 	"context"
-	"fmt"
-	"hash/crc64"
 	"io"
 	"sync"
+
+	"github.com/minio/crc64nvme"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
@@ -16,8 +16,8 @@ import (
 )
 
 // growing remembers files that have not rested for long, to tell a log, which
-// only grows, from anything else. A prefix that reads the same before, during
-// and after more was appended is a state that the file had.
+// only grows, from anything else. A prefix that reads the same before and after
+// more was appended, and once more when it is sent, is a state that the file had.
 type growing struct {
 	mu   sync.Mutex
 	seen map[string]prefix
@@ -81,13 +81,8 @@ func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (r result, g
 		Body:     f,
 		Size:     now.Size,
 		Metadata: attrs.Encode(now.Kind, now.Attrs),
-		Commit: func() error {
-			again, _, err := sums(ctx, f, this.size, 0)
-			if err != nil || again != this.sum {
-				return fmt.Errorf("read %s: %w", item.Key, ErrTorn)
-			}
-			return nil
-		},
+		// What is sent is what was just read.
+		CRC64NVME: &this.sum,
 	}
 	if item.Remote == nil {
 		u.IfAbsent = true
@@ -106,10 +101,10 @@ func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (r result, g
 	return result{outcome: dirty.Advanced, reason: reason, put: agreed(now, obj.ETag)}, true, nil
 }
 
-// sums reads the first size bytes of f and returns their checksum and that of
-// the first part of them.
+// sums reads the first size bytes of f and returns their checksum, a CRC64NVME,
+// and that of the first part of them.
 func sums(ctx context.Context, f *tree.File, size, part int64) (whole, first uint64, err error) {
-	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	sum := crc64nvme.New()
 	section := io.NewSectionReader(f, 0, size)
 	buf := make([]byte, 128<<10)
 	for off := int64(0); off < size; {

@@ -113,7 +113,19 @@ func (e *Engine) hasRoom(key string) error {
 }
 
 // put uploads the state l, and writes down beforehand that it is about to.
+// Where the times of a file do not show all of its changes it is read once
+// before: what reads the same twice is a state that it had in between.
 func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.Object, error) {
+	if f, ok := u.Body.(*tree.File); ok && u.CRC64NVME == nil && e.tree.Unstamped() {
+		sum, _, err := sums(ctx, f, u.Size, 0)
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			err = ErrTorn
+		}
+		if err != nil {
+			return store.Object{}, fmt.Errorf("read %s: %w", l.Key, err)
+		}
+		u.CRC64NVME = &sum
+	}
 	var intent base.Intent
 	check := u.Commit
 	u.Commit = func() (err error) {
@@ -131,6 +143,9 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 	over := e.inParts(&u)
 	obj, err := e.send(ctx, u)
 	over()
+	if errors.Is(err, store.ErrBodyChanged) {
+		err = fmt.Errorf("%w: %w", ErrTorn, err)
+	}
 	if errors.Is(err, store.ErrRefused) || errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrKeyRejected) {
 		e.base.Undone(intent)
 	}

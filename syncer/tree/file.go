@@ -85,9 +85,9 @@ func (f *File) Stat() (entry.Local, error) {
 // over, though it may have become dirty again. Nobody waits for the disk to
 // have the data.
 //
-// It does nothing on tmpfs, which has no write-out and whose mappings never
-// touch the time stamps; nor does inotify tell of such stores anywhere. There
-// only a change of size or an ordinary write shows.
+// It does nothing on tmpfs, which has no write-out: there only the first store
+// to a page touches the time stamps ([Tree.Unstamped]), a change of size and an
+// ordinary write. Nor does inotify tell of stores through a mapping anywhere.
 func (f *File) Settle() error {
 	conn, err := f.f.SyscallConn()
 	if err != nil {

@@ -83,6 +83,8 @@ type Tree struct {
 	tmp     *os.File // this process's own folder for temporary files
 	tmpName string   // its name in the reserved folder's tmp/
 	serial  atomic.Uint64
+	// unstamped: see Unstamped.
+	unstamped bool
 	// noExchange is set once the file system turned out not to know
 	// RENAME_EXCHANGE, noReplace the same for RENAME_NOREPLACE.
 	noExchange, noReplace atomic.Bool
@@ -113,6 +115,11 @@ func (t *Tree) prepare() error {
 		return err
 	}
 	t.plain = plainDir(&t.self)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(t.root.FD(), &fs); err != nil {
+		return err
+	}
+	t.unstamped = int64(fs.Type) == unix.TMPFS_MAGIC
 	reserved, err := t.openReserved()
 	if err != nil {
 		return err
@@ -157,6 +164,11 @@ func (t *Tree) FreeBytes() (uint64, error) {
 	}
 	return st.Bavail * uint64(st.Bsize), nil
 }
+
+// Unstamped reports whether stores through a mapping may leave a file's times
+// as they are, whatever [File.Settle] does, so that a file that is the same by
+// its fingerprint need not be the same. So it is on tmpfs, an emptyDir in memory.
+func (t *Tree) Unstamped() bool { return t.unstamped }
 
 // failed names the action and the path of an error from the kernel.
 func failed(action, path string, err error) error {
