@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -88,20 +89,21 @@ func isUnsupported(err error) bool {
 // prefix and that were begun at least olderThan ago: what crashed uploaders
 // leave behind, invisible but paid for. It returns how many it dropped.
 //
-// Writers elsewhere may be in the middle of theirs, so olderThan must exceed
-// the time that an upload can take, with room for clocks that differ.
+// Writers elsewhere, and other clients, may be in the middle of theirs, so
+// olderThan must exceed the time that an upload can take. The store's own clock
+// says how long ago that is.
 func (s *Store) AbortUploads(ctx context.Context, prefix string, olderThan time.Duration) (int, error) {
 	// MinIO takes the prefix for a whole key, but lists those of the bucket.
-	uploads, err := s.unfinished(ctx, "")
+	uploads, now, err := s.unfinished(ctx, "")
 	if errors.Is(class(err), store.ErrAccessDenied) {
-		uploads, err = s.unfinished(ctx, prefix)
+		uploads, now, err = s.unfinished(ctx, prefix)
 	}
 	if err != nil {
 		return 0, s.fail(ctx, "list unfinished uploads below", prefix, err)
 	}
 	var aborted int
 	for _, upload := range uploads {
-		if !strings.HasPrefix(upload.Key, prefix) || time.Since(upload.Initiated) < olderThan {
+		if !strings.HasPrefix(upload.Key, prefix) || now.Sub(upload.Initiated) < olderThan {
 			continue
 		}
 		if err := s.abort(ctx, upload.Key, upload.UploadID); err != nil {
@@ -112,23 +114,27 @@ func (s *Store) AbortUploads(ctx context.Context, prefix string, olderThan time.
 	return aborted, nil
 }
 
-func (s *Store) unfinished(ctx context.Context, prefix string) ([]minio.ObjectMultipartInfo, error) {
-	var all []minio.ObjectMultipartInfo
+// unfinished lists the uploads, and says what time it was by the store's clock.
+func (s *Store) unfinished(ctx context.Context, prefix string) (all []minio.ObjectMultipartInfo, now time.Time, err error) {
 	var keyMarker, idMarker string
 	for {
-		page, err := s.client.ListMultipartUploads(ctx, s.bucket, prefix, keyMarker, idMarker, "", 1000)
+		x := &exchange{}
+		page, err := s.client.ListMultipartUploads(x.in(ctx), s.bucket, prefix, keyMarker, idMarker, "", 1000)
 		switch {
 		case answer(err).Code == noSuchUpload: // rclone's way to say that there are none
-			return all, nil
+			return all, now, nil
 		case err != nil:
-			return nil, err
+			return nil, now, err
+		}
+		if now, err = http.ParseTime(x.got.Get("Date")); err != nil {
+			return nil, now, fmt.Errorf("the store does not say what time it is: %w", err)
 		}
 		all = append(all, page.Uploads...)
 		if !page.IsTruncated {
-			return all, nil
+			return all, now, nil
 		}
 		if page.NextKeyMarker == keyMarker && page.NextUploadIDMarker == idMarker {
-			return nil, errors.New("the listing does not move on")
+			return nil, now, errors.New("the listing does not move on")
 		}
 		keyMarker, idMarker = page.NextKeyMarker, page.NextUploadIDMarker
 	}

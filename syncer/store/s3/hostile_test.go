@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testmemory"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
@@ -236,6 +237,37 @@ func TestHostileEndless(t *testing.T) {
 		}
 		if n := peak.Load(); n > memory {
 			t.Errorf("%s: %d MiB of memory", name, n>>20)
+		}
+	}
+}
+
+// How old an upload is, the store's clock says and not this machine's.
+func TestAbortByStoresClock(t *testing.T) {
+	for name, test := range map[string]struct {
+		date string
+		want int // -1: an error
+	}{
+		"an hour later": {"Wed, 01 Jan 2020 01:00:00 GMT", 0},
+		"a day later":   {"Thu, 02 Jan 2020 00:00:00 GMT", 1},
+		"no clock":      {"", -1},
+	} {
+		aborted := 0
+		s := hostile(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Date"] = nil
+			if test.date != "" {
+				w.Header().Set("Date", test.date)
+			}
+			if r.Method == http.MethodDelete {
+				aborted = 1
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			fmt.Fprint(w, `<ListMultipartUploadsResult><Upload><Key>p/a</Key><UploadId>id</UploadId>`+
+				`<Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload></ListMultipartUploadsResult>`)
+		})
+		n, err := s.AbortUploads(t.Context(), "p/", 24*time.Hour)
+		if test.want < 0 && err == nil || test.want >= 0 && (err != nil || n != test.want) || aborted != max(test.want, 0) {
+			t.Errorf("%s: AbortUploads = %d, %v; aborted %d, want %d", name, n, err, aborted, test.want)
 		}
 	}
 }
