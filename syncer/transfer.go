@@ -37,28 +37,16 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 			return r, err
 		}
 	}
-	u := store.Upload{
-		Key:      e.cfg.Prefix + item.Key,
-		Metadata: attrs.Encode(item.Local.Kind, item.Local.Attrs),
+	u, done, err := e.outgoing(ctx, item)
+	if err != nil {
+		return result{}, err
 	}
+	defer done()
+	u.Key = e.cfg.Prefix + item.Key
 	if item.Remote == nil {
 		u.IfAbsent = true
 	} else {
 		u.IfMatch = item.Remote.ETag
-	}
-	switch item.Local.Kind {
-	case entry.Dir:
-		u.Body = bytes.NewReader(nil)
-	case entry.Symlink:
-		u.Body, u.Size = bytes.NewReader([]byte(item.Local.Target)), int64(len(item.Local.Target))
-	default:
-		f, err := e.openUnchanged(ctx, item)
-		if err != nil {
-			return result{}, err
-		}
-		defer f.Close()
-		u.Body, u.Size = f, item.Local.Size
-		u.Commit = func() error { return unchanged(f, item) }
 	}
 	obj, err := e.put(ctx, u, *item.Local)
 	switch {
@@ -75,6 +63,27 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	e.growing.forget(item.Key)
 	e.synced(item.Key)
 	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
+}
+
+// outgoing is the local state as an upload that has no key yet. done is to be
+// called when it is over.
+func (e *Engine) outgoing(ctx context.Context, item plan.Item) (u store.Upload, done func(), err error) {
+	u.Metadata = attrs.Encode(item.Local.Kind, item.Local.Attrs)
+	switch item.Local.Kind {
+	case entry.Dir:
+		u.Body = bytes.NewReader(nil)
+	case entry.Symlink:
+		u.Body, u.Size = bytes.NewReader([]byte(item.Local.Target)), int64(len(item.Local.Target))
+	default:
+		f, err := e.openUnchanged(ctx, item)
+		if err != nil {
+			return u, nil, err
+		}
+		u.Body, u.Size = f, item.Local.Size
+		u.Commit = func() error { return unchanged(f, item) }
+		return u, func() { f.Close() }, nil
+	}
+	return u, func() {}, nil
 }
 
 // hasRoom refuses a file as long as the bucket has something of the folder
@@ -243,37 +252,69 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 
 // fetch writes the object's content and attributes to path.
 func (e *Engine) fetch(ctx context.Context, item plan.Item, path string, expect *entry.Fingerprint) (entry.Local, store.Object, error) {
-	key := e.cfg.Prefix + item.Key
 	if entry.IsDir(item.Key) {
 		return e.fetchDir(ctx, *item.Remote, path)
 	}
-	size := item.Remote.Size
-	tmp, err := e.tree.Create(size)
+	a, err := e.receive(ctx, item)
 	if err != nil {
 		return entry.Local{}, store.Object{}, err
 	}
-	defer tmp.Discard()
-	obj, err := e.store.Download(ctx, key, item.Remote.ETag, size, e.odometer.through(tmp))
+	defer a.Discard()
+	l, err := e.place(a, path, expect)
+	return l, a.obj, err
+}
+
+// arrival is an object whose content is here, and in no path yet.
+type arrival struct {
+	*tree.Temp
+	obj    store.Object
+	kind   entry.Kind
+	attrs  entry.Attrs
+	target string // of a link
+}
+
+// receive downloads the object. Discard is to be called when it is not needed
+// any more.
+func (e *Engine) receive(ctx context.Context, item plan.Item) (_ *arrival, err error) {
+	size := item.Remote.Size
+	tmp, err := e.tree.Create(size)
 	if err != nil {
-		return entry.Local{}, obj, err
+		return nil, err
 	}
-	kind, a := e.decode(obj)
-	if kind != entry.Symlink {
-		l, err := tmp.Commit(path, a, expect)
-		return l, obj, err
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tmp.Discard())
+		}
+	}()
+	a := &arrival{Temp: tmp}
+	a.obj, err = e.store.Download(ctx, e.cfg.Prefix+item.Key, item.Remote.ETag, size, e.odometer.through(tmp))
+	if err != nil {
+		return nil, err
+	}
+	a.kind, a.attrs = e.decode(a.obj)
+	if a.kind != entry.Symlink {
+		return a, nil
 	}
 	if size > maxLink {
-		return entry.Local{}, obj, &unsyncableError{reason: "link: its target is longer than a path can be"}
+		return nil, &unsyncableError{reason: "link: its target is longer than a path can be"}
 	}
 	target := make([]byte, size)
 	if _, err := tmp.ReadAt(target, 0); err != nil && !errors.Is(err, io.EOF) {
-		return entry.Local{}, obj, err
+		return nil, err
 	}
 	if len(target) == 0 || bytes.IndexByte(target, 0) >= 0 {
-		return entry.Local{}, obj, &unsyncableError{reason: "link: its target is not a path"}
+		return nil, &unsyncableError{reason: "link: its target is not a path"}
 	}
-	l, err := e.tree.Symlink(string(target), path, a, expect)
-	return l, obj, err
+	a.target = string(target)
+	return a, nil
+}
+
+// place gives what has arrived its path.
+func (e *Engine) place(a *arrival, path string, expect *entry.Fingerprint) (entry.Local, error) {
+	if a.kind == entry.Symlink {
+		return e.tree.Symlink(a.target, path, a.attrs, expect)
+	}
+	return a.Commit(path, a.attrs, expect)
 }
 
 func (e *Engine) fetchDir(ctx context.Context, remote entry.Remote, path string) (entry.Local, store.Object, error) {
@@ -305,8 +346,7 @@ func (e *Engine) decode(obj store.Object) (entry.Kind, entry.Attrs) {
 }
 
 // resolve settles a path that changed on both sides. Equal content is
-// adopted; otherwise both are kept, one of them beside the path. It is done
-// in steps that a crash may part: each leaves a state that the plan goes on from.
+// adopted; otherwise both are kept, one of them beside the path.
 func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 	obj, err := e.store.Stat(ctx, e.cfg.Prefix+item.Key)
 	if err != nil {
@@ -331,23 +371,7 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 		return e.adopt(ctx, item, obj, a)
 	}
 
-	e.metrics.Conflicts()
-	aside := plan.ConflictPath(item.Key, e.writer, time.Now(), store.MaxKey-len(e.cfg.Prefix))
-	winner := plan.Winner(item.Local.MTime, a.MTime)
-	e.log.Warn("changed on both sides; both are kept", "path", item.Key, "keeps the path", winner.String(), "other", aside)
-	if winner == plan.RemoteSide {
-		if _, err := e.tree.MoveAside(item.Key, aside); err != nil {
-			return result{}, err
-		}
-		e.dirty.TouchFor(aside, item.Key)
-		item.Local = nil
-		return e.download(ctx, item)
-	}
-	if _, _, err := e.fetch(ctx, item, aside, nil); err != nil {
-		return result{}, err
-	}
-	e.dirty.TouchFor(aside, item.Key)
-	return e.ahead(item.Key, obj), nil
+	return e.keepBoth(ctx, item, obj, plan.Winner(item.Local.MTime, a.MTime))
 }
 
 // ahead is the result where the volume's state is to replace the object: as if

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"path"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,6 +63,16 @@ func ConflictPath(p, writer string, at time.Time, room int) string {
 	}
 	longest := min(maxName, room-len(dir)) - len(tag) - len(ext)
 	return dir + cut(stem, max(longest, 0)) + tag + ext
+}
+
+// conflictTag is what ConflictPath puts into a name.
+var conflictTag = regexp.MustCompile(`\.conflict-.*-\d{8}T\d{6}\.\d{3}Z`)
+
+// ConflictOf is the path of which p is a conflict copy, as far as its name
+// still tells; p itself if it is none.
+func ConflictOf(p string) string {
+	dir, name := path.Split(p)
+	return dir + conflictTag.ReplaceAllString(name, "")
 }
 
 // cut shortens s to at most n bytes, and does not split a rune.

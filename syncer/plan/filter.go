@@ -12,7 +12,8 @@ import (
 )
 
 // Filter says which paths take part. A pattern that matches a folder holds
-// for everything below it; exclude wins over include. A path that does not
+// for everything below it, and one that matches a file for the conflict copies
+// of it; exclude wins over include. A path that does not
 // take part is neither written nor deleted on either side: a filter never
 // deletes what it hides.
 type Filter struct {
@@ -52,12 +53,19 @@ func (f Filter) Match(key string) bool {
 		return true
 	}
 	p := entry.Path(key)
-	return !matchSelfOrParent(f.exclude, p) &&
-		(len(f.include) == 0 || matchSelfOrParent(f.include, p))
+	return !matches(f.exclude, p) && (len(f.include) == 0 || matches(f.include, p))
 }
 
 func isReserved(key string) bool {
 	return entry.Path(key)+"/" == contract.Reserved || strings.HasPrefix(key, contract.Reserved)
+}
+
+func matches(patterns []string, p string) bool {
+	if matchSelfOrParent(patterns, p) {
+		return true
+	}
+	original := ConflictOf(p)
+	return original != p && matchSelfOrParent(patterns, original)
 }
 
 func matchSelfOrParent(patterns []string, p string) bool {

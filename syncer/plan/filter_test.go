@@ -71,6 +71,19 @@ func TestFilter(t *testing.T) {
 			no:      []string{"a.jpg", "a.png", "1", "9lives", "*", "Ab"},
 		},
 		{
+			name:    "what holds for a file holds for its conflict copies",
+			include: []string{"conf/app.yaml", "*.db"},
+			exclude: []string{"secret.db"},
+			yes: []string{
+				"conf/app.conflict-web-1-20260304T040607.890Z.yaml", "a.conflict-web-1-20260304T040607.890Z.db",
+				"conf/app.conflict-w-20260304T040607.890Z.conflict-v-20260304T040608.890Z.yaml",
+			},
+			no: []string{
+				"conf/other.conflict-web-1-20260304T040607.890Z.yaml", "app.conflict-web-1-20260304T040607.890Z.yaml",
+				"secret.conflict-web-1-20260304T040607.890Z.db", "conf/app.conflict.yaml",
+			},
+		},
+		{
 			name:    "names are bytes",
 			exclude: []string{"ä*", "*\n*"},
 			yes:     []string{"a", "a\xff"},
