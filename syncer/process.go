@@ -109,7 +109,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	switch {
 	case ctx.Err() != nil:
 		return result{outcome: dirty.Retry, reason: "stopped"}
-	case errors.Is(err, errVanished):
+	case errors.Is(err, errVanished) && e.restoring():
 		e.abort(err)
 		return result{outcome: dirty.Retry, reason: err.Error()}
 	case errors.As(err, &no):
@@ -366,7 +366,7 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		return e.deleteRemote(ctx, item)
 	case plan.None, plan.Forget:
 		if item.Local == nil && item.Remote == nil && e.wasUnreadable(item.Key) {
-			return result{}, e.noteVanished(item.Key)
+			return result{}, e.sawVanish(ctx, item.Key)
 		}
 	}
 	if op == plan.Forget {
@@ -432,6 +432,11 @@ func (e *Engine) sureOfAbsence(ctx context.Context, key string) error {
 func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
 	if err := e.sureOfAbsence(ctx, item.Key); err != nil {
 		return result{}, err
+	}
+	if damaged, err := e.notedDamaged(ctx, item.Key); err != nil {
+		return result{}, err
+	} else if damaged {
+		return e.heal(ctx, w, item)
 	}
 	err := e.tree.Remove(item.Key, item.Local.Fingerprint)
 	if errors.Is(err, tree.ErrNotEmpty) {

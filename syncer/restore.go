@@ -8,13 +8,12 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
-	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 // Restore fills the volume from the bucket and returns nil only when that is
 // complete. While the store cannot be reached it waits; errors that waiting
 // does not mend end it: see the Err values of package store, and tree.ErrFull.
-// It never writes to the bucket. After an interruption it goes on where it was.
+// It writes nothing to the bucket but a note where it comes upon damage. After an interruption it goes on where it was.
 func (e *Engine) Restore(ctx context.Context) (err error) {
 	started := time.Now()
 	e.state.phase(status.Restoring)
@@ -57,8 +56,8 @@ func (e *Engine) restoreAll(ctx context.Context) error {
 	if err := e.insist(ctx, fatalForRestore, func() error { return e.knowRemote(ctx, false) }); err != nil {
 		return err
 	}
-	if damaged, err := e.base.Meta(metaDamaged); err != nil || damaged != "" {
-		return errors.Join(err, vanished(damaged))
+	if err := e.missVanished(ctx); err != nil {
+		return err
 	}
 	if !e.cfg.RestoreAt.IsZero() {
 		return e.restorePast(ctx)
@@ -83,21 +82,6 @@ func (e *Engine) fill(ctx context.Context) error {
 		return err
 	}
 	return e.finishFolders(ctx)
-}
-
-// errVanished: an object that was listed could not be read, and then was gone.
-var errVanished = errors.New("the store could not read the object and then dropped it; " +
-	"bring it back (from a version or a copy), or replace the pod to start without it")
-
-func vanished(key string) error {
-	return fmt.Errorf("download %s: %w: %w", key, store.ErrDamaged, errVanished)
-}
-
-// noteVanished remembers it beyond this process: to the next attempt at the
-// restore the object looks deleted. (MinIO with a single drive removes what
-// fails its bit-rot check.)
-func (e *Engine) noteVanished(key string) error {
-	return errors.Join(vanished(key), e.base.SetMeta(metaDamaged, key))
 }
 
 // unreadable notes that a restore could not read an object that is there.

@@ -16,7 +16,7 @@ import (
 // It takes no room in the volume, which may have none.
 func (e *Engine) sameBytes(ctx context.Context, f *tree.File, obj store.Object) (bool, error) {
 	c := &comparison{with: f}
-	if _, err := e.store.Download(ctx, obj.Key, obj.ETag, obj.Size, e.odometer.through(c)); err != nil {
+	if _, err := e.load(ctx, obj.Key[len(e.cfg.Prefix):], obj.ETag, obj.Size, c); err != nil {
 		return false, err
 	}
 	return !c.differs.Load(), nil
@@ -26,12 +26,16 @@ func (e *Engine) sameBytes(ctx context.Context, f *tree.File, obj store.Object) 
 // the end where a difference was found: only a whole download is checked, and
 // an object that is damaged is not one that differs.
 type comparison struct {
-	with    io.ReaderAt
+	with    io.ReaderAt // nil: nothing to compare with, whatever is read differs
 	differs atomic.Bool
 }
 
 // WriteAt may be called from several goroutines.
 func (c *comparison) WriteAt(b []byte, offset int64) (int, error) {
+	if c.with == nil {
+		c.differs.Store(true)
+		return len(b), nil
+	}
 	have := make([]byte, len(b))
 	n, err := c.with.ReadAt(have, offset)
 	if err != nil && !errors.Is(err, io.EOF) {

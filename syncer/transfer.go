@@ -287,7 +287,7 @@ func (e *Engine) receive(ctx context.Context, item plan.Item) (_ *arrival, err e
 		}
 	}()
 	a := &arrival{Temp: tmp}
-	a.obj, err = e.store.Download(ctx, e.cfg.Prefix+item.Key, item.Remote.ETag, size, e.odometer.through(tmp))
+	a.obj, err = e.load(ctx, item.Key, item.Remote.ETag, size, tmp)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const (
 	metaVolume   = "volume"   // which volume
 	metaRestored = "restored" // "true" once a restore was complete
 	metaRemote   = "remote"   // which incarnation of the prefix
-	metaDamaged  = "damaged"  // an object that could not be read, and then was gone
+	metaDamaged  = "damaged"  // the objects that could not be read, and then were gone
 )
 
 // ErrVolumeGone: what is mounted is not the volume that the base speaks of.

@@ -161,3 +161,22 @@ func TestTerminationMessageIsShortEnough(t *testing.T) {
 		}
 	}
 }
+
+// TestExitOfVerify: damage is told from a difference.
+func TestExitOfVerify(t *testing.T) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	p := &program{stdout: out}
+	differs := syncer.Difference{Path: "a", What: "content differs"}
+	damaged := syncer.Difference{Path: "b", What: "the object is damaged", Damaged: true}
+	for want, list := range map[int][]syncer.Difference{
+		contract.ExitOK: nil, contract.ExitFailure: {differs}, contract.ExitDamaged: {differs, damaged},
+	} {
+		if code, sentence := explain(p.printDifferences(list, outputText)); code != want {
+			t.Errorf("%+v: code %d, want %d: %s", list, code, want, sentence)
+		}
+	}
+}

@@ -14,13 +14,14 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 func (p *program) restoreCommand() *cobra.Command {
 	cmd := command("restore", "Make the folder equal to the bucket, then end",
 		"Make the folder equal to bucket and prefix, then end with code 0. It waits while the store\n"+
 			"cannot be reached, and goes on where it was after an interruption. The bucket is not changed,\n"+
-			"but for a note where --restore-at begins.",
+			"but for a note where --restore-at begins, or an object is damaged.",
 		func(ctx context.Context) error { return p.operate(ctx, "", p.restore) })
 	cmd.Annotations = map[string]string{containerMark: "restore"}
 	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, []string{
@@ -98,8 +99,9 @@ func loadRestored(stateDir string) (r restored, ok bool) {
 
 func (p *program) verifyCommand() *cobra.Command {
 	cmd := command("verify", "Compare folder and bucket by content",
-		"Compare folder and bucket by content, whatever was agreed on before, and change neither.\n"+
-			"Ends with code 1 and a line for every path that differs. It may run beside a sync.", nil)
+		"Compare folder and bucket by content, whatever was agreed on before, and change neither. All of\n"+
+			"the bucket is read. Ends with a line for every path that differs and code 1, or code 6 if an\n"+
+			"object is damaged, of which it leaves a note in the bucket. It may run beside a sync.", nil)
 	output := outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.verify(cmd.Context(), *output) }
 	p.settings.define(cmd.Flags(), storeFlags, volumeFlags, ruleFlags, logFlags)
@@ -158,14 +160,20 @@ func (p *program) printDifferences(differences []syncer.Difference, output strin
 			fmt.Fprintln(p.stdout, "folder and bucket are equal")
 		}
 	}
-	switch n := len(differences); n {
-	case 0:
+	if len(differences) == 0 {
 		return nil
-	case 1:
-		return errors.New("folder and bucket differ at 1 path")
-	default:
-		return fmt.Errorf("folder and bucket differ at %d paths", n)
 	}
+	damaged := int64(0)
+	for _, d := range differences {
+		if d.Damaged {
+			damaged++
+		}
+	}
+	sentence := "folder and bucket differ at " + count(int64(len(differences)), "path")
+	if damaged > 0 {
+		return fmt.Errorf("%s; %s damaged: %w", sentence, count(damaged, "object"), store.ErrDamaged)
+	}
+	return errors.New(sentence)
 }
 
 func (p *program) printJSON(v any) error {

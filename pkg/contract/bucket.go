@@ -16,6 +16,10 @@ const ProbePrefix = Reserved + "probe/"
 // beginning and their end, below the prefix.
 const TravelPrefix = Reserved + "restored-at/"
 
+// DamagedPrefix is where word is left of objects that were found damaged, so
+// that nobody takes them for deleted.
+const DamagedPrefix = Reserved + "damaged/"
+
 // IdentityKey is an object that tells a prefix from an emptied or re-created
 // one of the same name, below the prefix.
 const IdentityKey = Reserved + "identity"

@@ -1,0 +1,160 @@
+package syncer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+)
+
+// MinIO with a single drive removes an object that fails its bit-rot check when
+// it is read. To everybody but the one who read it that looks like a deletion,
+// and a volume that has the last good copy would follow it. So who finds an
+// object damaged leaves word in the bucket, and who is about to delete a file
+// because its object is gone looks for that first.
+
+// errVanished: an object that was there could not be read, and then was gone.
+var errVanished = errors.New("the store could not read the object and then dropped it")
+
+// load downloads an object, and sees to it that a damaged one is not taken for
+// one that somebody has deleted.
+func (e *Engine) load(ctx context.Context, key, etag string, size int64, dst io.WriterAt) (store.Object, error) {
+	obj, err := e.store.Download(ctx, e.cfg.Prefix+key, etag, size, e.odometer.through(dst))
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		e.noteDamaged(ctx, key)
+	case errors.Is(err, store.ErrUnreachable):
+		if _, again := e.store.Stat(ctx, e.cfg.Prefix+key); errors.Is(again, store.ErrNotFound) {
+			return obj, e.sawVanish(ctx, key)
+		}
+	}
+	return obj, err
+}
+
+// sawVanish is the error of an object that the store has dropped. A restore
+// remembers it beyond its process: to the next attempt it looks deleted.
+func (e *Engine) sawVanish(ctx context.Context, key string) error {
+	e.noteDamaged(ctx, key)
+	err := vanished(key)
+	if !e.restoring() {
+		return err
+	}
+	return errors.Join(missed(err), e.rememberVanished(key))
+}
+
+func vanished(key string) error {
+	return fmt.Errorf("download %s: %w: %w", key, store.ErrDamaged, errVanished)
+}
+
+func missed(err error) error {
+	return fmt.Errorf("%w; bring it back (from a version, or by a sync of a volume that has a copy), or replace the pod to start without it", err)
+}
+
+// damageNote is where word is left of key.
+func (e *Engine) damageNote(key string) string {
+	sum := sha256.Sum256([]byte(key)) // which has room in any key
+	return e.cfg.Prefix + contract.DamagedPrefix + hex.EncodeToString(sum[:])
+}
+
+// noteDamaged leaves word, as well as it can: credentials that may only read
+// are no reason to fail otherwise than by what was found. Of a past state there
+// is nothing to say.
+func (e *Engine) noteDamaged(ctx context.Context, key string) {
+	if e.isFrozen() {
+		return
+	}
+	_, err := e.send(ctx, store.Upload{
+		Key: e.damageNote(key), Body: strings.NewReader(key), Size: int64(len(key)),
+		Condition: store.Condition{IfAbsent: true},
+	})
+	if err != nil && !errors.Is(err, store.ErrPrecondition) {
+		e.log.Warn("could not leave word of a damaged object: other pods may take it for deleted", "path", key, "error", err)
+	}
+}
+
+// notedDamaged reports whether somebody has left word.
+func (e *Engine) notedDamaged(ctx context.Context, key string) (bool, error) {
+	if e.isFrozen() {
+		return false, nil
+	}
+	_, err := e.store.Stat(ctx, e.damageNote(key))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// heal brings the volume's copy of a damaged object, which is gone, back into
+// the bucket. Where nothing may be uploaded the copy stays as it is.
+func (e *Engine) heal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	if !e.currentRules().Push {
+		return result{}, nil
+	}
+	r, err := e.upload(ctx, w, item)
+	if err != nil {
+		return r, err
+	}
+	e.log.Warn("an object was damaged, and gone: the volume's copy is in its place now", "path", item.Key)
+	// A note that stays is taken once more for what it says: then a file comes
+	// back that somebody has deleted.
+	if err := e.store.Delete(ctx, e.damageNote(item.Key), ""); err != nil {
+		e.log.Warn("could not take away the note of a damaged object", "path", item.Key, "error", err)
+	}
+	return r, nil
+}
+
+// No key has one in it, since no path has.
+const metaSeparator = "\x00"
+
+func (e *Engine) rememberVanished(key string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	known, err := e.base.Meta(metaDamaged)
+	if err != nil {
+		return err
+	}
+	switch {
+	case known == "":
+		known = key
+	case slices.Contains(strings.Split(known, metaSeparator), key):
+		return nil
+	default:
+		known += metaSeparator + key
+	}
+	return e.base.SetMeta(metaDamaged, known)
+}
+
+// missVanished ends in an error as long as an object is missing that an earlier
+// attempt at this restore has seen vanish.
+func (e *Engine) missVanished(ctx context.Context) error {
+	known, err := e.base.Meta(metaDamaged)
+	if err != nil || known == "" {
+		return err
+	}
+	for key := range strings.SplitSeq(known, metaSeparator) {
+		there := false
+		err := e.insist(ctx, fatalForRestore, func() error {
+			_, err := e.store.Stat(ctx, e.cfg.Prefix+key)
+			if there = err == nil; errors.Is(err, store.ErrNotFound) {
+				err = nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if !there {
+			return missed(vanished(key))
+		}
+	}
+	return e.base.SetMeta(metaDamaged, "")
+}
