@@ -19,9 +19,21 @@ const (
 	farewell = 2 * time.Second
 )
 
-// Flush returns when all that was written before the call is in the bucket.
-// With confirm, deletions that the mass-delete guard holds back are let go.
+// Flush returns when all that was written before the call is in the bucket, or
+// an [*UnsyncedError] where something of it cannot be. With confirm, deletions
+// that the mass-delete guard holds back are let go.
 func (e *Engine) Flush(ctx context.Context, confirm bool) error {
+	if err := e.flush(ctx, confirm); err != nil {
+		return err
+	}
+	if err := e.leftOut(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
+// flush brings into the bucket what can be there.
+func (e *Engine) flush(ctx context.Context, confirm bool) error {
 	if confirm {
 		e.mu.Lock()
 		e.confirmed = true
@@ -81,7 +93,7 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 		return m.unsynced(err)
 	}
 	m.abortUnfinished(flushing) // a short life may not have come to it before
-	return nil
+	return m.leftOut()
 }
 
 // takeLeave tells the other writers that this one has gone.
@@ -101,7 +113,7 @@ func (m *meeting) takeLeave(ctx context.Context) {
 func (e *Engine) flushUntilQuiet(ctx context.Context) error {
 	for {
 		mark := e.dirty.Mark()
-		err := e.Flush(ctx, false)
+		err := e.flush(ctx, false)
 		var held *UnsyncedError
 		switch {
 		case errors.As(err, &held):
@@ -129,10 +141,21 @@ func (e *Engine) flushUntilQuiet(ctx context.Context) error {
 	}
 }
 
+// leftOut is the error of a flush that has done all that can be done, where the
+// volume has what cannot be in the bucket.
+func (e *Engine) leftOut() error {
+	missing, paths := e.state.missing()
+	if missing == 0 || e.readOnly() {
+		return nil
+	}
+	return &UnsyncedError{Paths: paths, Count: missing}
+}
+
 // unsynced describes what is not in the bucket.
 func (e *Engine) unsynced(cause error) *UnsyncedError {
 	s := e.Status()
-	return &UnsyncedError{Paths: s.PendingPaths, Count: s.Pending, Halted: s.HaltedDeletes, Cause: cause}
+	missing, paths := e.state.missing()
+	return &UnsyncedError{Paths: append(s.PendingPaths, paths...), Count: s.Pending + missing, Halted: s.HaltedDeletes, Cause: cause}
 }
 
 func (e *Engine) isInStep() bool {

@@ -177,7 +177,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 }
 
 func (e *Engine) unsyncable(key, reason string) {
-	switch e.state.unsync(key, reason, e.inVolume(key)) {
+	switch e.state.unsync(key, reason, e.holds(key)) {
 	case byName:
 		e.log.Warn("path cannot be synced", "path", key, "reason", reason)
 	case first:
@@ -195,12 +195,27 @@ func (e *Engine) synced(key string) {
 }
 
 // inVolume reports whether the volume has, or may have, what key means.
-func (e *Engine) inVolume(key string) bool {
+func (e *Engine) inVolume(key string) bool { return e.holds(key).here }
+
+// holds tells what the volume has, or may have, of what key means. A socket, a
+// FIFO or a device has nothing that could be missing in the bucket, and what is
+// mounted in the volume is not the volume's.
+func (e *Engine) holds(key string) holding {
 	if tree.ValidKey(key) != nil {
-		return false
+		return holding{}
 	}
 	l, _, ok, err := e.tree.Lookup(key)
-	return err != nil || ok && entry.IsDir(key) == isFolder(l)
+	switch {
+	case err != nil:
+		return holding{here: true, missing: true}
+	case !ok || entry.IsDir(key) != isFolder(l):
+		return holding{}
+	case l.Kind == entry.Special || l.Reason == tree.ReasonMount:
+		return holding{here: true}
+	}
+	b, err := e.base.Get(key)
+	agreed := err == nil && b != nil && plan.Item{Local: &l, Base: b}.LocalChange() == plan.Same
+	return holding{here: true, missing: !agreed}
 }
 
 // isFolder reports whether l is a folder, be it one that cannot be read.

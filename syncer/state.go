@@ -107,12 +107,11 @@ func (s *state) over(key string) {
 	}
 }
 
-// unsync notes that key cannot be synced, and whether it is the volume that
-// has it.
-func (s *state) unsync(key, reason string, inVolume bool) told {
+// unsync notes that key cannot be synced, and what the volume has of it.
+func (s *state) unsync(key, reason string, h holding) told {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.unsyncable.put(key, reason, inVolume)
+	return s.unsyncable.put(key, reason, h)
 }
 
 // unsynced takes the note away, and reports whether key was named.
@@ -135,6 +134,14 @@ func (s *state) unsyncablePaths() (paths []status.PathReason, more int64) {
 	defer s.mu.Unlock()
 	total, _, paths := s.unsyncable.report(namedMax)
 	return paths, total - int64(len(paths))
+}
+
+// missing are the paths that cannot be synced although the volume has what the
+// bucket has not: how many, and the first few.
+func (s *state) missing() (total int64, paths []status.PathReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsyncable.missing(shownPaths)
 }
 
 // hardLinks notes how many there are, and reports whether that is news.

@@ -290,7 +290,7 @@ func (e *Engine) arriveLoop(ctx context.Context) {
 		return
 	}
 	for {
-		err := e.Flush(ctx, false)
+		err := e.flush(ctx, false)
 		if err == nil {
 			err = e.arrive(ctx)
 		}

@@ -23,17 +23,29 @@ type unsyncables struct {
 	room   int // for named
 	seed   maphash.Seed
 	named  map[string]note
-	others map[string]map[uint64]struct{} // kind → fingerprints of keys
+	others map[group]map[uint64]struct{} // fingerprints of keys
+}
+
+// group is what is known of a path that is not named.
+type group struct {
+	kind    string // of the reason
+	missing bool
 }
 
 // note is why a path cannot be synced.
 type note struct {
-	reason   string
-	inVolume bool // it is about what the volume has there
+	reason string
+	holding
+}
+
+// holding is what the volume has of a path.
+type holding struct {
+	here    bool // something
+	missing bool // of which the bucket has not got this state
 }
 
 func newUnsyncables() *unsyncables {
-	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]note{}, others: map[string]map[uint64]struct{}{}}
+	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]note{}, others: map[group]map[uint64]struct{}{}}
 }
 
 // kindOf "permission: open a/b: …" is what comes first, which is one of a few.
@@ -52,29 +64,29 @@ const (
 	countedToo      // one more of those
 )
 
-func (u *unsyncables) put(key, reason string, inVolume bool) told {
+func (u *unsyncables) put(key, reason string, h holding) told {
 	if old, ok := u.named[key]; ok {
-		u.named[key] = note{reason, inVolume}
+		u.named[key] = note{reason, h}
 		if old.reason == reason {
 			return oldNews
 		}
 		return byName
 	}
-	print, kind := maphash.String(u.seed, key), kindOf(reason)
-	_, known := u.others[kind][print]
+	print, of := maphash.String(u.seed, key), group{kindOf(reason), h.missing}
+	_, known := u.others[of][print]
 	if known && len(u.named) >= u.room {
 		return oldNews
 	}
 	u.dropOther(print)
 	switch {
 	case len(u.named) < u.room:
-		u.named[key] = note{reason, inVolume}
+		u.named[key] = note{reason, h}
 		return byName
-	case u.others[kind] == nil:
-		u.others[kind] = map[uint64]struct{}{}
+	case u.others[of] == nil:
+		u.others[of] = map[uint64]struct{}{}
 	}
-	u.others[kind][print] = struct{}{}
-	if len(u.others) == 1 && len(u.others[kind]) == 1 {
+	u.others[of][print] = struct{}{}
+	if len(u.others) == 1 && len(u.others[of]) == 1 {
 		return first
 	}
 	return countedToo
@@ -91,9 +103,9 @@ func (u *unsyncables) drop(key string) (named bool) {
 }
 
 func (u *unsyncables) dropOther(print uint64) {
-	for kind, prints := range u.others {
+	for of, prints := range u.others {
 		if delete(prints, print); len(prints) == 0 {
-			delete(u.others, kind)
+			delete(u.others, of)
 		}
 	}
 }
@@ -105,21 +117,43 @@ func (u *unsyncables) report(shown int) (total int64, byKind map[string]int64, p
 		byKind[kindOf(n.reason)]++
 		paths = append(paths, status.PathReason{Path: legible(key), Reason: legible(n.reason)})
 	}
-	for kind, prints := range u.others {
-		byKind[kind] += int64(len(prints))
+	for of, prints := range u.others {
+		byKind[of.kind] += int64(len(prints))
 	}
 	for _, n := range byKind {
 		total += n
 	}
-	slices.SortFunc(paths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
+	sortPaths(paths)
 	return total, byKind, paths[:min(len(paths), shown)]
+}
+
+// missing counts those that the volume has and the bucket has not, and names
+// the first few.
+func (u *unsyncables) missing(shown int) (total int64, paths []status.PathReason) {
+	for key, n := range u.named {
+		if n.missing {
+			paths = append(paths, status.PathReason{Path: legible(key), Reason: legible(n.reason)})
+		}
+	}
+	total = int64(len(paths))
+	for of, prints := range u.others {
+		if of.missing {
+			total += int64(len(prints))
+		}
+	}
+	sortPaths(paths)
+	return total, paths[:min(len(paths), shown)]
+}
+
+func sortPaths(paths []status.PathReason) {
+	slices.SortFunc(paths, func(a, b status.PathReason) int { return cmp.Compare(a.Path, b.Path) })
 }
 
 // inVolume are the named keys below dir that are in the volume.
 func (u *unsyncables) inVolume(dir string) []string {
 	var keys []string
 	for key, n := range u.named {
-		if n.inVolume && strings.HasPrefix(key, dir) {
+		if n.here && strings.HasPrefix(key, dir) {
 			keys = append(keys, key)
 		}
 	}

@@ -20,7 +20,7 @@ func TestManyUnsyncable(t *testing.T) {
 	lines := 0
 	for i := range count {
 		key := fmt.Sprintf("a/folder/as/it/may/be/%07d.txt", i)
-		if n := u.put(key, "permission: open "+key+": permission denied", true); n == byName || n == first {
+		if n := u.put(key, "permission: open "+key+": permission denied", holding{here: true, missing: i%2 == 0}); n == byName || n == first {
 			lines++
 		}
 	}
@@ -33,6 +33,9 @@ func TestManyUnsyncable(t *testing.T) {
 	total, byKind, paths := u.report(shownPaths)
 	if total != count || !cmp.Equal(byKind, map[string]int64{"permission": count}) || len(paths) != shownPaths {
 		t.Errorf("%d paths, %v, %d shown", total, byKind, len(paths))
+	}
+	if missing, named := u.missing(shownPaths); missing != count/2 || len(named) != shownPaths {
+		t.Errorf("%d are missing, %d named", missing, len(named))
 	}
 	if paths[0].Path != "a/folder/as/it/may/be/0000000.txt" {
 		t.Errorf("first is %v", paths[0])
@@ -50,7 +53,7 @@ func TestUnsyncables(t *testing.T) {
 			"put": func(t *rapid.T) {
 				key := genKey.Draw(t, "key")
 				reason := rapid.SampledFrom([]string{"permission: ", "name: "}).Draw(t, "kind") + key
-				u.put(key, reason, true)
+				u.put(key, reason, holding{here: true, missing: kindOf(reason) == "name"})
 				model[key] = reason
 			},
 			"drop": func(t *rapid.T) {
@@ -66,6 +69,9 @@ func TestUnsyncables(t *testing.T) {
 				total, byKind, paths := u.report(u.room)
 				if total != int64(len(model)) || !cmp.Equal(byKind, want) {
 					t.Fatalf("%d paths, %v; want %d, %v", total, byKind, len(model), want)
+				}
+				if missing, _ := u.missing(u.room); missing != want["name"] {
+					t.Fatalf("%d are missing; want %v", missing, want)
 				}
 				for _, p := range paths {
 					if model[p.Path] != p.Reason {

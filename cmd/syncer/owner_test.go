@@ -260,7 +260,8 @@ func TestRestoreIntoSealedFolders(t *testing.T) {
 }
 
 // TestOwnersAndModes: a syncer without any rights brings what it may read into
-// the bucket and back, names what it may not, and is not kept from writing by
+// the bucket and back, names what it may not and does not end as if that were
+// in the bucket, and is not kept from writing by
 // folders that are its user's own but shielded.
 func TestOwnersAndModes(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -289,8 +290,16 @@ func TestOwnersAndModes(t *testing.T) {
 		p.must(os.Chmod(a.at(path), mode))
 	}
 
+	missing := func(lastWords string) {
+		t.Helper()
+		for _, says := range []string{"2 changes are not in the bucket: ", "closed/ (", "secret (permission: "} {
+			if !strings.Contains(lastWords, says) {
+				t.Errorf("last words without %q: %s", says, lastWords)
+			}
+		}
+	}
 	a.start()
-	a.run(contract.ExitOK, "flush")
+	a.run(contract.ExitFailure, "flush")
 	var out bytes.Buffer
 	cmd := a.command("status", "-o", "json")
 	cmd.Stdout = &out
@@ -304,7 +313,7 @@ func TestOwnersAndModes(t *testing.T) {
 	if diff := cmp.Diff(map[string]bool{"secret": true, "closed/": true}, unsyncable); diff != "" {
 		t.Errorf("unsyncable for want of rights (- want, + got):\n%s", diff)
 	}
-	a.stop(contract.ExitOK)
+	missing(a.stop(contract.ExitFailure))
 
 	b.run(contract.ExitOK, "restore")
 	want := a.tree()
@@ -321,12 +330,12 @@ func TestOwnersAndModes(t *testing.T) {
 	p.must(os.WriteFile(a.at("shielded/f"), []byte("changed"), 0o444))
 	p.must(os.Remove(a.at("shielded/deeper/g")))
 	a.make("shielded/deeper/new", "new", 0o644, nobody)
-	a.run(contract.ExitOK, "flush")
+	a.run(contract.ExitFailure, "flush")
 	want["shielded/f"] = `-r--r--r-- "changed"`
 	want["shielded/deeper/new"] = `-rw-r--r-- "new"`
 	delete(want, "shielded/deeper/g")
 	b.await("pulled", func(status.Status) bool { return cmp.Equal(want, b.tree()) })
-	a.stop(contract.ExitOK)
+	missing(a.stop(contract.ExitFailure))
 	b.stop(contract.ExitOK)
 	if diff := cmp.Diff(want, b.tree()); diff != "" {
 		t.Errorf("pulled (- want, + got):\n%s", diff)

@@ -82,7 +82,7 @@ func (t *Tree) enter(parent int, name, key string, st *unix.Statx_t) (fd int, l 
 				return fd, makeLocal(key, &now), passing, nil
 			}
 			unix.Close(fd)
-			return -1, opaque(key, &now, reasonMount), false, nil
+			return -1, opaque(key, &now, ReasonMount), false, nil
 		}
 		unix.Close(fd)
 	}

@@ -124,7 +124,7 @@ func (s *walk) begin(dir string) error {
 	case unix.EACCES:
 		return s.emit(opaque(dir, nil, "the directory cannot be read: "+err.Error()))
 	case unix.EXDEV:
-		return s.emit(opaque(dir, nil, reasonMount))
+		return s.emit(opaque(dir, nil, ReasonMount))
 	}
 	return err
 }

@@ -90,7 +90,8 @@ func opaque(key string, st *unix.Statx_t, reason string) entry.Local {
 	return l
 }
 
-const reasonMount = "another file system is mounted here"
+// ReasonMount is that of a directory which is not the volume's own.
+const ReasonMount = "another file system is mounted here"
 
 // plainDir is what a directory looks like that this process makes below root
 // without being told how.
