@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/pkg/version"
@@ -93,6 +94,15 @@ func (p *program) openStore() (*s3.Store, error) {
 func (p *program) operate(ctx context.Context, metricsAddress string, work func(context.Context, *session, string) error) (err error) {
 	p.startLog()
 	p.container = true
+	// Before all that takes its time, as a large base does: an end that is asked
+	// for meanwhile is an orderly one as well.
+	var hurried atomic.Pointer[func(why error) error]
+	tooEarly := func(why error) error { return fmt.Errorf("nothing has begun: %w", why) }
+	hurried.Store(&tooEarly)
+	ctx, restoreSignals := interruptible(ctx, func(signal os.Signal) {
+		os.Exit(p.report((*hurried.Load())(interrupted{signal})))
+	})
+	defer restoreSignals()
 	if err := p.settings.require(contract.FlagBucket, contract.FlagEndpoint, contract.FlagPath); err != nil {
 		return err
 	}
@@ -120,11 +130,11 @@ func (p *program) operate(ctx context.Context, metricsAddress string, work func(
 	}
 	around.Go(func() { p.showProgress(serving, s.Status) })
 
-	ctx, restoreSignals := interruptible(ctx, func(signal os.Signal) {
+	inTheMiddle := func(why error) error {
 		stop()
-		os.Exit(p.report(abandoned(s.Status(), interrupted{signal})))
-	})
-	defer restoreSignals()
+		return abandoned(s.Status(), why)
+	}
+	hurried.Store(&inTheMiddle)
 	return work(ctx, s, stateDir)
 }
 

@@ -368,3 +368,36 @@ func TestStopWithMuchPending(t *testing.T) {
 		})
 	}
 }
+
+// TestStopWhileStarting: a signal that comes before the syncer has begun its
+// work is the order to an end in which all gets into the bucket, as ever.
+func TestStopWhileStarting(t *testing.T) {
+	server := testenv.MinIO(t)
+	p := newPod(t, server, server.Endpoint)
+	p.do(os.WriteFile(filepath.Join(p.volume, "f"), []byte("x"), 0o644))
+	p.do(os.Mkdir(p.state, 0o700))
+	lock, err := os.Create(filepath.Join(p.state, "base.lock")) // it waits for this
+	p.do(err)
+	defer lock.Close()
+	p.do(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	p.command = p.run("sync", "--metrics-address=0")
+	p.do(p.command.Start())
+	p.await("waiting for its base", func() bool {
+		open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.command.Process.Pid))
+		p.do(err)
+		for _, fd := range open {
+			if file, err := os.Readlink(fd); err == nil && file == lock.Name() {
+				return true
+			}
+		}
+		return false
+	})
+	p.do(p.command.Process.Signal(syscall.SIGTERM))
+	p.do(lock.Close())
+	_ = p.command.Wait()
+	if code := p.command.ProcessState.ExitCode(); code != contract.ExitOK {
+		t.Errorf("exit code %d", code)
+	}
+	p.command = nil
+	p.verify()
+}
