@@ -82,6 +82,7 @@ type Engine struct {
 	growing    *growing
 	odometer   odometer
 	unfinished unfinished
+	tooSmall   sync.Once     // the volume, for a restore
 	inStep     chan struct{} // closed once the first full pass of a sync has succeeded
 
 	attendEvery time.Duration // to look for other writers, or at the bucket

@@ -250,6 +250,9 @@ func TestVolumeFull(t *testing.T) {
 	if !errors.Is(err, tree.ErrFull) {
 		t.Fatalf("restore into a volume that is too small: %v", err)
 	}
+	if !strings.Contains(err.Error(), "the files of the bucket need 8.0 MiB in all, of which ") || !strings.Contains(err.Error(), "B left") {
+		t.Errorf("it does not say how much is needed: %v", err)
+	}
 	for name, line := range b.listing() {
 		if want := a.listing()[name]; line != want {
 			t.Errorf("%s is %s, want %s or nothing", name, line, want)

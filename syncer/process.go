@@ -150,7 +150,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		return result{outcome: dirty.Unrest, reason: "went away while it was looked at"}
 	case errors.Is(err, tree.ErrFull):
 		if e.restoring() {
-			e.abort(err)
+			e.tooSmall.Do(func() { e.abort(e.sayRoom(ctx, err)) })
 		}
 		e.state.failAt(w.Key, err)
 	case errors.Is(err, syscall.EROFS):

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
@@ -82,6 +84,27 @@ func (e *Engine) fill(ctx context.Context) error {
 		return err
 	}
 	return e.finishFolders(ctx)
+}
+
+// sayRoom adds to the error of a volume that is full how much room all files of
+// the bucket take, how much of that is there, and how much is left.
+func (e *Engine) sayRoom(ctx context.Context, full error) error {
+	var need int64
+	for r, err := range e.listRemote(ctx, "") {
+		if err != nil {
+			return full
+		}
+		if e.filter.Match(r.Key) {
+			need += r.Size
+		}
+	}
+	free, err := e.tree.Free()
+	if err != nil {
+		return full
+	}
+	size := func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+	return fmt.Errorf("%w; the files of the bucket need %s in all, of which %s are there, and the volume has %s left",
+		full, size(need), size(e.state.snapshot().Progress.BytesDone), size(free))
 }
 
 // unreadable notes that a restore could not read an object that is there.
