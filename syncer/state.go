@@ -59,6 +59,15 @@ func (s *state) update(f func(*status.Status)) {
 	f(&s.s)
 }
 
+// note has the status say text, once.
+func (s *state) note(text string) {
+	s.update(func(st *status.Status) {
+		if !slices.Contains(st.Notes, text) {
+			st.Notes = append(st.Notes, text)
+		}
+	})
+}
+
 func (s *state) watching(degraded func() (string, int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,6 +47,11 @@ func (e *Engine) Sync(ctx context.Context) error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	e.state.update(func(s *status.Status) { s.Restored = restored != "" })
+	if restored != "" {
+		if err := e.sayNoEffect(); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
+	}
 	left, err := e.base.Unfinished()
 	if err != nil {
 		return fmt.Errorf("sync: %w", err)
@@ -190,7 +195,7 @@ func (e *Engine) tryConditions(ctx context.Context) {
 	e.mu.Unlock()
 	if !honoured {
 		const note = "the store ignores conditional writes: two writers of one file within the same second may overwrite each other"
-		e.state.update(func(s *status.Status) { s.Notes = []string{note} })
+		e.state.note(note)
 		e.log.Warn("the store is limited", "note", note)
 	}
 }

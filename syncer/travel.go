@@ -128,6 +128,9 @@ func (e *Engine) restorePast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if begun, err = e.agree(ctx, begun); err != nil {
+		return err
+	}
 	if err := e.turn(ctx, begun); err != nil {
 		return fmt.Errorf("compare the state of %s with that of %s: %w", moment(at), moment(begun), err)
 	}
@@ -151,6 +154,7 @@ func (e *Engine) note(what string) string {
 
 const (
 	noteBegun = "begun" // its time of change is what counts
+	noteSince = "since" // the moment to which all turn their base
 	noteDone  = "done"
 )
 
@@ -171,9 +175,26 @@ func (e *Engine) hasTravelled(ctx context.Context) (bool, error) {
 		return err
 	})
 	if arrived {
-		e.log.Info("the state of restore-at was restored before; restoring the present one", "restoreAt", moment(e.cfg.RestoreAt))
+		e.log.Warn("restoring the present state: "+noEffect, "restoreAt", moment(e.cfg.RestoreAt))
 	}
 	return arrived, err
+}
+
+const noEffect = "restore-at has no effect, because the bucket was taken back to that moment before; " +
+	"remove it, or to go there once more name a moment that differs, if only by a second"
+
+// sayNoEffect has the status say so of a sync whose volume was restored, and not
+// taken back.
+func (e *Engine) sayNoEffect() error {
+	if e.cfg.RestoreAt.IsZero() || e.readOnly() {
+		return nil
+	}
+	travelled, err := e.base.Meta(metaTravelled)
+	if err != nil || travelled == moment(e.cfg.RestoreAt) {
+		return err
+	}
+	e.state.note(noEffect)
+	return nil
 }
 
 // checkNotEmpty refuses a moment at which there was nothing: more likely a
@@ -186,29 +207,46 @@ func (e *Engine) checkNotEmpty(ctx context.Context) error {
 		store.ErrNoVersions, moment(e.cfg.RestoreAt))
 }
 
-// depart returns the moment at which the first of all pods began this travel,
-// by the store's clock. What was written later is not undone by it: it may come
-// from another pod that has arrived already.
+// depart returns the present moment by the store's clock. An attempt that gets
+// no further leaves nothing that the next one would mind.
 func (e *Engine) depart(ctx context.Context) (begun time.Time, err error) {
 	err = e.insist(ctx, fatalForRestore, func() error {
-		err := e.leaveNote(ctx, noteBegun)
+		key := e.note(noteBegun)
+		_, err := e.store.Upload(ctx, store.Upload{Key: key, Body: strings.NewReader(e.writer), Size: int64(len(e.writer))})
 		if err != nil {
 			return err
 		}
 		// Asked by a listing, as the versions are: a header has full seconds.
-		for obj, err := range e.store.List(ctx, e.note(noteBegun)) {
+		for obj, err := range e.store.List(ctx, key) {
 			begun = obj.LastModified
 			return err
 		}
-		return fmt.Errorf("look for %s: %w", e.note(noteBegun), store.ErrNotFound)
+		return fmt.Errorf("look for %s: %w", key, store.ErrNotFound)
 	})
 	return begun, err
 }
 
+// agree returns the moment at which that pod began which is the first to have
+// gone back. What was written later is not undone by any: it may come from the
+// app of one that is further.
+func (e *Engine) agree(ctx context.Context, begun time.Time) (since time.Time, err error) {
+	err = e.insist(ctx, fatalForRestore, func() error {
+		if err := e.leaveNote(ctx, noteSince, moment(begun)); err != nil {
+			return err
+		}
+		text, _, err := e.store.Read(ctx, e.note(noteSince))
+		if err == nil {
+			since, err = time.Parse(time.RFC3339Nano, string(text))
+		}
+		return err
+	})
+	return since, err
+}
+
 // leaveNote writes it if it is not there.
-func (e *Engine) leaveNote(ctx context.Context, what string) error {
+func (e *Engine) leaveNote(ctx context.Context, what, text string) error {
 	_, err := e.send(ctx, store.Upload{
-		Key: e.note(what), Body: strings.NewReader(e.writer), Size: int64(len(e.writer)),
+		Key: e.note(what), Body: strings.NewReader(text), Size: int64(len(text)),
 		Condition: store.Condition{IfAbsent: true},
 	})
 	if errors.Is(err, store.ErrPrecondition) {
@@ -314,7 +352,7 @@ func (e *Engine) arrive(ctx context.Context) error {
 	if err != nil || travelled != at {
 		return err
 	}
-	if err := e.leaveNote(ctx, noteDone); err != nil {
+	if err := e.leaveNote(ctx, noteDone, e.writer); err != nil {
 		return fmt.Errorf("note that restore-at %s is done: %w", at, err)
 	}
 	e.log.Info("the restored state is the present one in the bucket", "restoreAt", at)

@@ -127,8 +127,14 @@ func TestTimeTravel(t *testing.T) {
 	c := h.node(t, restoreAt(h.then))
 	c.restore()
 	c.equals(b)
+	if c.logged.count("restore-at has no effect") != 1 {
+		t.Error("nobody is told that the moment was not restored")
+	}
 	c.start()
 	c.flush()
+	if notes := c.engine.Status().Notes; len(notes) != 1 || !strings.HasPrefix(notes[0], "restore-at has no effect") {
+		t.Errorf("notes of the status: %q", notes)
+	}
 	c.mustStop()
 	c.equals(b)
 
@@ -225,6 +231,38 @@ func TestTimeTravelInterrupted(t *testing.T) {
 	if !h.noted(t, noteDone) {
 		t.Error("it is not noted to be done after a clean end")
 	}
+	plain := h.node(t)
+	plain.restore()
+	h.holds(t, plain, h.was)
+}
+
+// TestTimeTravelLater: an attempt that did not get to its end does not bind one
+// that is made much later: what others have written in between is undone, too.
+func TestTimeTravelLater(t *testing.T) {
+	h, a := newHistory(t)
+	broken := &breaking{}
+	broken.left.Store(4) // the past, a note, and two files
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	broken.stop = func() { cancel(errors.New("killed")) }
+	b := h.node(t, restoreAt(h.then))
+	b.wrap = func(s store.Store) store.Store { broken.Store = s; return broken }
+	if err := b.open().Restore(ctx); err == nil || !h.noted(t, noteBegun) {
+		t.Fatalf("it was to be broken off in the middle: %v", err)
+	}
+	a.start()
+	a.write("kept", "written since")
+	a.write("deep/er/removed", "written since")
+	a.write("fresh", "written since")
+	a.mustStop()
+
+	c := h.node(t, restoreAt(h.then))
+	c.restore()
+	h.holds(t, c, h.was)
+	c.start()
+	c.await("arrived", func() bool { return h.noted(t, noteDone) })
+	h.holds(t, c, h.was)
+	c.mustStop()
 	plain := h.node(t)
 	plain.restore()
 	h.holds(t, plain, h.was)
