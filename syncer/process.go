@@ -359,24 +359,14 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		return e.download(ctx, item)
 	case plan.Resolve:
 		return e.resolve(ctx, item)
-	case plan.DeleteRemote, plan.DeleteLocal:
+	case plan.DeleteLocal:
+		return e.deleteLocal(ctx, w, item)
+	case plan.DeleteRemote:
 		// What a person had removed by naming a moment is no accident of the
 		// volume's; the versions of it stay.
-		meant := op == plan.DeleteRemote && item.Base.Removed()
-		if !w.MayDelete && !meant {
-			if op == plan.DeleteLocal {
-				// Held in vain, it would count as a change that is not in
-				// the bucket, and a mass of them as an accident.
-				if err := e.sureOfAbsence(ctx, item.Key); err != nil {
-					return result{}, err
-				}
-			} else {
-				e.keepFolder(item.Key)
-			}
-			return result{outcome: dirty.Hold, reason: op.String()}, nil
-		}
-		if op == plan.DeleteLocal {
-			return e.deleteLocal(ctx, w, item)
+		if !w.MayDelete && !item.Base.Removed() {
+			e.keepFolder(item.Key)
+			return held(op), nil
 		}
 		return e.deleteRemote(ctx, item)
 	case plan.None, plan.Forget:
@@ -443,7 +433,12 @@ func (e *Engine) sureOfAbsence(ctx context.Context, key string) error {
 	return fmt.Errorf("delete %s: %w", key, store.ErrPrecondition)
 }
 
-// deleteLocal applies a remote deletion to the volume.
+// held is the result where a deletion waits for the judge.
+func held(op plan.Op) result { return result{outcome: dirty.Hold, reason: op.String()} }
+
+// deleteLocal applies a remote deletion to the volume, if it is one. That is
+// asked before it is held, too: held in vain, it would count as a change that
+// is not in the bucket, and a mass of them as an accident.
 func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
 	if err := e.sureOfAbsence(ctx, item.Key); err != nil {
 		return result{}, err
@@ -452,6 +447,9 @@ func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) 
 		return result{}, err
 	} else if damaged {
 		return e.heal(ctx, w, item)
+	}
+	if !w.MayDelete {
+		return held(plan.DeleteLocal), nil
 	}
 	err := e.tree.Remove(item.Key, item.Local.Fingerprint)
 	if errors.Is(err, tree.ErrNotEmpty) {
