@@ -12,6 +12,7 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
@@ -93,8 +94,8 @@ func (e *Engine) notedDamaged(ctx context.Context, key string) (bool, error) {
 	return err == nil, err
 }
 
-// heal brings the volume's copy of a damaged object, which is gone, back into
-// the bucket. Where nothing may be uploaded the copy stays as it is.
+// heal puts the volume's copy in the place of a damaged object, or of nothing
+// where that is gone. Where nothing may be uploaded the copy stays as it is.
 func (e *Engine) heal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
 	if !e.currentRules().Push {
 		return result{}, nil
@@ -103,13 +104,92 @@ func (e *Engine) heal(ctx context.Context, w dirty.Work, item plan.Item) (result
 	if err != nil {
 		return r, err
 	}
-	e.log.Warn("an object was damaged, and gone: the volume's copy is in its place now", "path", item.Key)
-	// A note that stays is taken once more for what it says: then a file comes
-	// back that somebody has deleted.
-	if err := e.store.Delete(ctx, e.damageNote(item.Key), ""); err != nil {
-		e.log.Warn("could not take away the note of a damaged object", "path", item.Key, "error", err)
-	}
+	e.log.Warn("an object was damaged: the volume's copy is in its place now", "path", item.Key)
+	e.dropNote(ctx, item.Key)
 	return r, nil
+}
+
+// dropNote takes the word back. A note that stays may be taken once more for
+// what it says: then a file comes back that somebody has deleted.
+func (e *Engine) dropNote(ctx context.Context, key string) {
+	if err := e.store.Delete(ctx, e.damageNote(key), ""); err != nil {
+		e.log.Warn("could not take away the note of a damaged object", "path", key, "error", err)
+	}
+}
+
+// mendPace is how many looks at the other writers come between two looks for
+// damage that others have found.
+const mendPace = 20
+
+// mendLoop looks for objects that were found damaged. A pod whose restore has
+// found them cannot start before they are whole, and this volume may be the one
+// that has them.
+func (e *Engine) mendLoop(ctx context.Context) {
+	if e.readOnly() {
+		return
+	}
+	select {
+	case <-e.inStep:
+	case <-ctx.Done():
+		return
+	}
+	for {
+		if err := e.mendAll(ctx); err != nil {
+			e.log.Debug("could not look after damaged objects; will try again", "error", err)
+		}
+		if sleep(ctx, mendPace*e.attendEvery) != nil {
+			return
+		}
+	}
+}
+
+func (e *Engine) mendAll(ctx context.Context) error {
+	for note, err := range e.store.List(ctx, e.cfg.Prefix+contract.DamagedPrefix) {
+		if err != nil {
+			return err
+		}
+		text, _, err := e.store.Read(ctx, note.Key)
+		if err != nil {
+			return err
+		}
+		key := string(text)
+		if note.Key != e.damageNote(key) || !e.filter.Match(key) {
+			continue
+		}
+		if err := e.mend(ctx, key); err != nil {
+			return fmt.Errorf("mend %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// mend replaces an object that cannot be read, if the volume has the state that
+// it was in. One that is gone is a deletion to the plan, which then heals it;
+// and one that can be read needs no note.
+func (e *Engine) mend(ctx context.Context, key string) error {
+	obj, err := e.store.Stat(ctx, e.cfg.Prefix+key)
+	if err == nil {
+		_, err = e.load(ctx, key, obj.ETag, obj.Size, &comparison{})
+	}
+	switch {
+	case err == nil:
+		e.dropNote(ctx, key)
+		return nil
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, errVanished):
+		return e.dirty.Found(ctx, key, &dirty.Remote{})
+	case !errors.Is(err, store.ErrDamaged):
+		return err
+	}
+	item, err := e.item(key, nil)
+	if err != nil || item.Local == nil || item.Base == nil || item.Base.ETag != obj.ETag || item.LocalChange() != plan.Same {
+		return err
+	}
+	item.Remote = &entry.Remote{Key: key, ETag: obj.ETag}
+	r, err := e.heal(ctx, dirty.Work{Key: key}, item)
+	if err != nil || r.put == nil {
+		return err
+	}
+	return e.record(r.put)
 }
 
 // No key has one in it, since no path has.

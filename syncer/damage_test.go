@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/minio/minio-go/v7"
@@ -111,6 +112,37 @@ func TestRestoreOfDamage(t *testing.T) {
 			b.restore()
 			b.has(name, content)
 			b.restore()
+		})
+	}
+}
+
+// TestDamageIsMended: a pod that runs, and is alone, puts its copy in the place
+// of an object that nobody can read, so that another can start.
+func TestDamageIsMended(t *testing.T) {
+	server := testenv.MinIO(t)
+	for name := range rotten() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, server)
+			a := r.rots(t, name)
+			a.attendEvery = 20 * time.Millisecond
+			a.start()
+			r.rot(t, name)
+			b := r.node(t)
+			b.await("mended", func() bool {
+				err := b.tryRestore()
+				if err != nil && !errors.Is(err, store.ErrDamaged) {
+					t.Fatalf("restore: %v", err)
+				}
+				return err == nil
+			})
+			b.equals(a)
+			if n := a.logged.count("the volume's copy is in its place now"); n != 1 {
+				t.Errorf("it was mended %d times", n)
+			}
+			a.await("not noted any more", func() bool { return r.notes(t) == 0 })
+			a.mustStop()
+			a.verify()
 		})
 	}
 }

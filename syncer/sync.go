@@ -67,7 +67,7 @@ func (e *Engine) Sync(ctx context.Context) error {
 
 	// The loops outlive ctx: the last flush needs them.
 	life, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	wait := e.start(life, e.judgeLoop, e.scanLoop, e.arriveLoop,
+	wait := e.start(life, e.judgeLoop, e.scanLoop, e.arriveLoop, e.mendLoop,
 		func(ctx context.Context) { e.watch(ctx, watcher) },
 		func(ctx context.Context) { e.hear(ctx, watcher) },
 	)
