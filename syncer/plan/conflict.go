@@ -57,7 +57,7 @@ func ConflictPath(p, writer string, at time.Time, room int) string {
 	}
 	stem := strings.TrimSuffix(name, ext)
 	writer = cut(strings.ReplaceAll(writer, "/", "-"), maxWriter)
-	tag := ".conflict-" + writer + "-" + at.UTC().Format("20060102T150405.000Z")
+	tag := conflictMark + writer + "-" + at.UTC().Format("20060102T150405.000Z")
 	for dir != "" && len(dir)+min(len(stem), minStem)+len(tag)+len(ext) > room {
 		dir, _ = path.Split(strings.TrimSuffix(dir, "/"))
 	}
@@ -65,12 +65,17 @@ func ConflictPath(p, writer string, at time.Time, room int) string {
 	return dir + cut(stem, max(longest, 0)) + tag + ext
 }
 
-// conflictTag is what ConflictPath puts into a name.
-var conflictTag = regexp.MustCompile(`\.conflict-.*-\d{8}T\d{6}\.\d{3}Z`)
+// What ConflictPath puts into a name begins with conflictMark and is a conflictTag.
+const conflictMark = ".conflict-"
+
+var conflictTag = regexp.MustCompile(regexp.QuoteMeta(conflictMark) + `.*-\d{8}T\d{6}\.\d{3}Z`)
 
 // ConflictOf is the path of which p is a conflict copy, as far as its name
 // still tells; p itself if it is none.
 func ConflictOf(p string) string {
+	if !strings.Contains(p, conflictMark) { // as is true of nearly all, of which there may be millions
+		return p
+	}
 	dir, name := path.Split(p)
 	return dir + conflictTag.ReplaceAllString(name, "")
 }
