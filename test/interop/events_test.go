@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,8 +16,8 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
 
-// Whatever happens in a volume, the bucket is equal to it soon afterwards, by
-// nothing but the events: no scan is due for a day.
+// Whatever happens in a volume, the bucket is equal to it soon afterwards, as
+// rclone and mc see it, by nothing but the events: no scan is due for a day.
 func TestEvents(t *testing.T) {
 	n := newLab(t, testenv.MinIO(t)).node()
 	outside := t.TempDir()
@@ -66,6 +67,26 @@ func TestEvents(t *testing.T) {
 			n.check(os.MkdirAll(n.path("new/5/deep/into"), 0o755))
 			rename(n.path("burst/4"), n.path("new/5/deep/into/4"))
 		}},
+		// Of what is in them no event tells: neither of a file nor of a folder.
+		{"folders never seen before moved in", func() {
+			for _, name := range []string{"plain", "onward", "over", "again"} {
+				for i := range 20 {
+					stranger := filepath.Join(outside, name, strings.Repeat("down/", i%6), strconv.Itoa(i))
+					n.check(os.MkdirAll(stranger+" empty", 0o755))
+					n.check(os.WriteFile(stranger, []byte(name+strconv.Itoa(i)), 0o644))
+				}
+			}
+			rename(filepath.Join(outside, "plain"), n.path("moved in"))
+			n.write("moved in/down/down/more", "written after the rename")
+			rename(filepath.Join(outside, "onward"), n.path("passing through")) // and on at once
+			rename(n.path("passing through"), n.path("new/7/deep/passed through"))
+			n.check(os.MkdirAll(n.path("taken"), 0o755))
+			n.check(syscall.Rename(filepath.Join(outside, "over"), n.path("taken"))) // over an empty one, which os.Rename refuses
+			rename(filepath.Join(outside, "again"), n.path("in and out"))
+			rename(n.path("in and out"), filepath.Join(outside, "again")) // in, out and in
+			n.check(os.Remove(filepath.Join(outside, "again/0")))
+			rename(filepath.Join(outside, "again"), n.path("in and out"))
+		}},
 		{"deleted and made again", func() {
 			for range 20 {
 				n.check(os.RemoveAll(n.path("new/6")))
@@ -79,27 +100,24 @@ func TestEvents(t *testing.T) {
 		}},
 	} {
 		step.do()
-		n.awaitEqual()
+		n.awaitAgreed()
 		if t.Failed() {
 			t.Fatalf("after: %s", step.name)
 		}
 	}
-	if diff := cmp.Diff(map[string]string{}, n.mcDiffOfFiles()); diff != "" {
-		t.Errorf("mc diff (- wanted, + found):\n%s", diff)
-	}
 	n.stop()
 }
 
-// mcDiffOfFiles is mcDiff without folders, of which mc knows nothing.
-func (n *node) mcDiffOfFiles() map[string]string {
+// awaitAgreed waits until bucket and volume are equal, and has both rclone and
+// mc say so. Of folders mc knows nothing.
+func (n *node) awaitAgreed() {
 	n.t.Helper()
+	n.awaitEqual()
 	differs := n.mcDiff()
-	for path := range differs {
-		if strings.HasSuffix(path, "/") {
-			delete(differs, path)
-		}
+	maps.DeleteFunc(differs, func(path, _ string) bool { return strings.HasSuffix(path, "/") })
+	if diff := cmp.Diff(map[string]string{}, differs); diff != "" {
+		n.t.Errorf("mc diff (- wanted, + found):\n%s", diff)
 	}
-	return differs
 }
 
 // The volume's own path goes away for a while, and things happen meanwhile.
@@ -121,13 +139,13 @@ func TestRootRenamed(t *testing.T) {
 		t.Errorf("deleted, because the volume was away: %v is left", got)
 	}
 	n.check(os.Rename(away, n.volume))
-	n.awaitEqual()
+	n.awaitAgreed()
 	// Events are heard again, of old folders and of new ones.
 	n.await("watching again", func(s status.Status) bool { return len(s.Notes) == 0 && s.Condition == status.OK })
 	n.write("before/file", "changed afterwards")
 	n.write("new/folder/file", "changed afterwards")
 	n.write("another/file", "made afterwards")
-	n.awaitEqual()
+	n.awaitAgreed()
 	n.stop()
 }
 
@@ -154,38 +172,46 @@ func TestOverflow(t *testing.T) {
 	n.check(os.RemoveAll(n.path("lost")))
 	n.write("new/folder/file", "made unheard")
 	n.signal(syscall.SIGCONT)
-	n.awaitEqual()
+	n.awaitAgreed()
 	if log, err := os.ReadFile(n.log); err != nil || !strings.Contains(string(log), "file events came faster than they could be read") {
 		t.Errorf("the queue did not overflow, or nobody said so (%v)", err)
 	}
 	// And is heard again.
 	n.write("new/folder/file", "changed and heard")
-	n.awaitEqual()
+	n.awaitAgreed()
 	n.stop()
 }
 
 // There are more folders than the kernel lets the syncer watch: those are
-// scanned at intervals, and somebody is told. The limit is that of a user
-// namespace, so that no other process is deprived.
+// looked at at intervals, by scans of everything or, where none is due, each by
+// itself; and somebody is told. The limit is that of a user namespace, so that
+// no other process is deprived.
 func TestWatchesExhausted(t *testing.T) {
-	n := newLab(t, testenv.MinIO(t)).node()
-	n.wrapper = []string{"unshare", "--user", "--map-root-user", "sh", "-c",
-		`echo 10 > /proc/sys/user/max_inotify_watches && exec setpriv --pdeathsig KILL "$@"`, "sh"}
-	for i := range 30 {
-		n.write(fmt.Sprintf("%d/sub/file", i), "")
+	t.Parallel() // it waits for the next of the intervals
+	server := testenv.MinIO(t)
+	for name, interval := range map[string]string{"scans": "1s", "polling alone": "24h"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newLab(t, server).node()
+			n.wrapper = []string{"unshare", "--user", "--map-root-user", "sh", "-c",
+				`echo 10 > /proc/sys/user/max_inotify_watches && exec setpriv --pdeathsig KILL "$@"`, "sh"}
+			for i := range 30 {
+				n.write(fmt.Sprintf("%d/sub/file", i), "")
+			}
+			n.start("--scan-interval=" + interval)
+			s, err := n.status()
+			n.check(err)
+			if notes := strings.Join(s.Notes, "\n"); !strings.Contains(notes, "fs.inotify.max_user_watches") {
+				t.Errorf("the status does not say what to raise: %q", notes)
+			}
+			for i := range 30 {
+				n.write(fmt.Sprintf("%d/sub/file", i), "changed")
+				n.write(fmt.Sprintf("%d/sub/new/file", i), "made")
+			}
+			n.check(os.RemoveAll(n.path("29")))
+			n.check(os.Rename(n.path("28"), n.path("renamed")))
+			n.awaitAgreed()
+			n.stop()
+		})
 	}
-	n.start("--scan-interval=1s")
-	s, err := n.status()
-	n.check(err)
-	if notes := strings.Join(s.Notes, "\n"); !strings.Contains(notes, "fs.inotify.max_user_watches") {
-		t.Errorf("the status does not say what to raise: %q", notes)
-	}
-	for i := range 30 {
-		n.write(fmt.Sprintf("%d/sub/file", i), "changed")
-		n.write(fmt.Sprintf("%d/sub/new/file", i), "made")
-	}
-	n.check(os.RemoveAll(n.path("29")))
-	n.check(os.Rename(n.path("28"), n.path("renamed")))
-	n.awaitEqual()
-	n.stop()
 }
