@@ -25,8 +25,15 @@ type entry struct {
 // the names changes it.
 func (n *node) describe() map[string]entry {
 	n.t.Helper()
+	found, err := n.tryDescribe()
+	n.check(err)
+	return found
+}
+
+// tryDescribe is describe for a volume that may be changing.
+func (n *node) tryDescribe() (map[string]entry, error) {
 	found := map[string]entry{}
-	n.check(filepath.WalkDir(n.volume, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(n.volume, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == n.volume {
 			return err
 		}
@@ -60,8 +67,8 @@ func (n *node) describe() map[string]entry {
 		}
 		found[name] = e
 		return nil
-	}))
-	return found
+	})
+	return found, err
 }
 
 // links are the symbolic links of the volume.

@@ -146,75 +146,11 @@ func (n *node) blocks(path string) int64 {
 	return st.Blocks
 }
 
-// Whatever a path turns into, the bucket has that, and nothing of before.
-func TestSwaps(t *testing.T) {
-	forms := []struct {
-		name string
-		make func(n *node, path string)
-	}{
-		{"file", func(n *node, path string) { n.write(path, "a file") }},
-		{"folder", func(n *node, path string) { n.write(path+"/in/it", "in it"); n.write(path+"/too", "too") }},
-		{"empty folder", func(n *node, path string) { n.check(os.MkdirAll(n.path(path), 0o755)) }},
-		{"link", func(n *node, path string) { n.check(os.Symlink("../elsewhere", n.path(path))) }},
-		{"nothing", func(*node, string) {}},
-		{"pipe", func(n *node, path string) { n.check(syscall.Mkfifo(n.path(path), 0o600)) }},
-	}
-	l := newLab(t, testenv.MinIO(t))
-	from := l.node()
-	l.check(os.Mkdir(from.path("swap"), 0o755))
-	from.write("swap/bystander", "")
-	from.write("elsewhere/untouched", "")
-	each := func(visit func(path string, was, is int)) {
-		for was := range forms {
-			for is := range forms {
-				if was != is {
-					visit(fmt.Sprintf("swap/%s becomes %s", forms[was].name, forms[is].name), was, is)
-				}
-			}
-		}
-	}
-	each(func(path string, was, _ int) { forms[was].make(from, path) })
-	from.start()
-	each(func(path string, _, is int) {
-		l.check(os.RemoveAll(from.path(path)))
-		forms[is].make(from, path)
-	})
-	from.flush()
-
-	// What cannot be an object leaves the one that was there alone.
-	pipes := map[string]string{}
-	each(func(path string, was, is int) {
-		if forms[is].name != "pipe" {
-			return
-		}
-		pipes[path] = "a named pipe"
-		l.check(os.Remove(from.path(path)))
-		if name := forms[was].name; name == "file" || name == "link" {
-			forms[was].make(from, path)
-		}
-	})
-	from.wantUnsyncable(pipes)
-
-	to := l.node()
-	to.restore()
-	want, got := from.describe(), to.describe()
-	each(func(path string, was, is int) {
-		if e, ok := got[path]; ok && forms[is].name == "pipe" {
-			e.MTime = want[path].MTime // that of the one before
-			got[path] = e
-		}
-	})
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(- volume, + restored):\n%s", diff)
-	}
-	from.awaitEqual()
-}
-
 // What the syncer may not read is reported, in nobody's way, and synced once
 // it may be read.
 func TestUnreadable(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can be somebody else")
+		t.Skip("needs root: only root can be somebody else")
 	}
 	const nobody = 65534
 	l := newLab(t, testenv.MinIO(t))
