@@ -240,8 +240,7 @@ func (s *process) tree() map[string]string {
 // filled by a restore that is not root's before it is sealed.
 func TestRestoreIntoSealedFolders(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Log("runs as root only: it starts processes as another user")
-		return
+		t.Skip("needs root: it starts processes as another user")
 	}
 	p := newPlace(t, testenv.MinIO(t))
 	a, b := p.pod("a", 0), p.pod("b", nobody)
@@ -265,8 +264,7 @@ func TestRestoreIntoSealedFolders(t *testing.T) {
 // folders that are its user's own but shielded.
 func TestOwnersAndModes(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Log("runs as root only: it starts processes as another user")
-		return
+		t.Skip("needs root: it starts processes as another user")
 	}
 	p := newPlace(t, testenv.MinIO(t))
 	a, b := p.pod("a", nobody), p.pod("b", nobody)

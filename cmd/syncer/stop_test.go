@@ -225,27 +225,36 @@ func burst(volume string, i int) error {
 	}
 }
 
+// large is a file that goes in parts.
+const large = "deep/large.bin"
+
+// largeOnItsWay starts a sync that is in the middle of the upload of the large
+// file.
+func largeOnItsWay(t *testing.T, server *testenv.Server, flags ...string) (p *pod, path *testenv.FaultyPath) {
+	t.Helper()
+	path = server.Faulty(t)
+	p = newPod(t, server, path.Endpoint)
+	p.sync(append(flags, "--log-level=debug")...)
+	p.do(os.Mkdir(filepath.Join(p.volume, "deep"), 0o755))
+	p.do(os.WriteFile(filepath.Join(p.volume, large), bytes.Repeat([]byte("0123456789abcdef"), 40<<20/16), 0o644))
+	// Not before it is written down: an upload whose very first answer is
+	// lost nobody can abort, since only that answer names it.
+	p.await("on its way", func() bool { return strings.Contains(p.logged(), "began an upload in parts") })
+	if n := p.unfinished(); n != 1 {
+		t.Fatalf("%d unfinished uploads", n)
+	}
+	return p, path
+}
+
 // TestStopInLargeUpload: a signal comes while the parts of a file travel, on a
 // slow line, with time enough and without, or when the store is gone; and a
 // kill. None of it leaves parts behind for good.
 func TestStopInLargeUpload(t *testing.T) {
 	server := testenv.MinIO(t)
-	const large, slow = "deep/large.bin", "--bandwidth-limit=64Ki"
-	content := bytes.Repeat([]byte("0123456789abcdef"), 40<<20/16)
+	const slow = "--bandwidth-limit=64Ki"
 	begin := func(t *testing.T, flags ...string) (p *pod, path *testenv.FaultyPath) {
 		t.Parallel()
-		path = server.Faulty(t)
-		p = newPod(t, server, path.Endpoint)
-		p.sync(append(flags, "--log-level=debug")...)
-		p.do(os.Mkdir(filepath.Join(p.volume, "deep"), 0o755))
-		p.do(os.WriteFile(filepath.Join(p.volume, large), content, 0o644))
-		// Not before it is written down: an upload whose very first answer is
-		// lost nobody can abort, since only that answer names it.
-		p.await("on its way", func() bool { return strings.Contains(p.logged(), "began an upload in parts") })
-		if n := p.unfinished(); n != 1 {
-			t.Fatalf("%d unfinished uploads", n)
-		}
-		return p, path
+		return largeOnItsWay(t, server, flags...)
 	}
 	absent := func(p *pod) {
 		p.t.Helper()
