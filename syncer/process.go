@@ -47,10 +47,7 @@ func (e *unsyncableError) Error() string { return e.reason }
 func (e *Engine) work(ctx context.Context) {
 	slots := make(chan struct{}, e.cfg.Concurrency)
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-		}
+		slots <- struct{}{} // also when ctx has ended: the looks then end soon, and all are waited for
 		w, err := e.dirty.Next(ctx)
 		if err != nil {
 			break
