@@ -230,10 +230,7 @@ func TestPrefixEmptied(t *testing.T) {
 // TestVolumeFull: a restore that does not fit fails with the right error and
 // leaves nothing half-written under a final name.
 func TestVolumeFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("runs as root only: it mounts a small tmpfs")
-		return
-	}
+	rootOnly(t)
 	server := testenv.MinIO(t)
 	r := newRig(t, server)
 	a := r.node(t)

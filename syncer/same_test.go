@@ -14,10 +14,7 @@ import (
 // compared with its file in a volume that has no room for another copy: by
 // verify, and by a sync that has lost its base.
 func TestCompareNeedsNoRoom(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Log("runs as root only: it mounts a small tmpfs")
-		return
-	}
+	rootOnly(t)
 	a := newRig(t, testenv.MinIO(t)).node(t)
 	mountSmall(t, a.dir, "20m")
 	a.start()

@@ -39,9 +39,7 @@ func (n *node) nothingHalf(other *node) {
 // with a state that says so; nothing is half there; nobody takes it for deleted;
 // what is written here still goes out; and with room it comes by itself.
 func TestVolumeFullWhilePulling(t *testing.T) {
-	if !rootOnly(t) {
-		return
-	}
+	rootOnly(t)
 	r := newRig(t, testenv.MinIO(t))
 	a, b := r.node(t), r.node(t)
 	mountSmall(t, b.dir, "4m")
@@ -87,9 +85,7 @@ func TestVolumeFullWhilePulling(t *testing.T) {
 // TestVolumeReadOnly: a volume that cannot be written any more is reported, and
 // nothing is concluded from it; once it can, all comes by itself.
 func TestVolumeReadOnly(t *testing.T) {
-	if !rootOnly(t) {
-		return
-	}
+	rootOnly(t)
 	r := newRig(t, testenv.MinIO(t))
 	a, b := r.node(t), r.node(t)
 	mountSmall(t, b.dir, "16m")
@@ -123,9 +119,7 @@ func TestVolumeReadOnly(t *testing.T) {
 // TestRestoreIntoReadOnlyVolume: it ends, with a reason, and not as if it were
 // complete.
 func TestRestoreIntoReadOnlyVolume(t *testing.T) {
-	if !rootOnly(t) {
-		return
-	}
+	rootOnly(t)
 	r := newRig(t, testenv.MinIO(t))
 	a, b := r.node(t), r.node(t)
 	a.start()

@@ -14,7 +14,7 @@ import (
 // stays, can be read, and once there is room everything goes on.
 func TestDiskFull(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("mounts a small file system: needs root")
+		t.Skip("needs root: it mounts a small file system")
 	}
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {

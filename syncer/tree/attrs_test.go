@@ -55,7 +55,7 @@ func TestAttributes(t *testing.T) {
 func TestAttributesUnprivileged(t *testing.T) {
 	v, dir := openTest(t)
 	if os.Geteuid() != 0 {
-		t.Skip("needs to begin as root")
+		t.Skip("needs root: it gives files away")
 	}
 	check(t, os.Chmod(dir, 0o777))
 	for p := dir; p != "/"; p = filepath.Dir(p) {
@@ -85,7 +85,7 @@ func TestAttributesUnprivileged(t *testing.T) {
 // has its mode afterwards. One that is not ours is.
 func TestReadOnlyFolders(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs to begin as root")
+		t.Skip("needs root: it gives files away")
 	}
 	v, dir := openTest(t)
 	for _, p := range []string{dir, dir + "/.minio-sidecar/tmp/" + v.tmpName, dir + "/.minio-sidecar/tmp"} {
