@@ -56,6 +56,7 @@ type node struct {
 	attendEvery time.Duration // to look at the bucket, instead of the usual
 	metrics     *metrics.Metrics
 	logged      logBook
+	terse       bool // what happens to each path is not logged
 
 	engine *Engine
 	close  func()
@@ -114,8 +115,12 @@ func (n *node) open() *Engine {
 	must(err)
 	db, err := base.Open(n.state)
 	must(err)
+	level := slog.LevelDebug
+	if n.terse {
+		level = slog.LevelInfo
+	}
 	log := slog.New(slog.NewMultiHandler(
-		slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}),
+		slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: level}),
 		slog.NewTextHandler(&n.logged, &slog.HandlerOptions{Level: slog.LevelInfo}), // the default
 	))
 	n.metrics = metrics.New()
@@ -222,7 +227,12 @@ func (n *node) flush() {
 
 func (n *node) await(what string, ok func() bool) {
 	n.t.Helper()
-	deadline := time.Now().Add(testPatience)
+	n.awaitFor(testPatience, what, ok)
+}
+
+func (n *node) awaitFor(patience time.Duration, what string, ok func() bool) {
+	n.t.Helper()
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("never %s; status: %+v", what, n.engine.Status())
