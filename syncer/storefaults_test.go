@@ -30,6 +30,9 @@ type fault struct {
 	strike func(*afflicted) (cure func())
 	want   status.Condition
 	says   string // in the status's message
+	// stall is the patience with connections that stand still, where the usual
+	// one would take too long. On a busy machine a good one may seem to.
+	stall time.Duration
 }
 
 // afflicted is what a fault happens to.
@@ -50,12 +53,14 @@ func TestStoreFaults(t *testing.T) {
 	for name, f := range map[string]fault{
 		"nothing but 503": {strike: nothingBut503, want: status.Unreachable, says: "store unreachable"},
 		"black hole, the way there": {strike: func(a *afflicted) func() { return blackHole(a, "upstream") },
-			want: status.Unreachable},
+			want: status.Unreachable, stall: time.Second},
 		"black hole, the way back": {strike: func(a *afflicted) func() { return blackHole(a, "downstream") },
-			want: status.Unreachable},
+			want: status.Unreachable, stall: time.Second},
 		"user disabled":     {strike: userDisabled, want: status.AccessDenied, says: "access denied"},
 		"policy taken away": {strike: policyTaken, want: status.AccessDenied, says: "access denied"},
 		"user replaced, then the Secret": {strike: credentialsRotated, want: status.AccessDenied,
+			says: "access denied"},
+		"user replaced, then one file after the other": {strike: credentialsOverwritten, want: status.AccessDenied,
 			says: "access denied"},
 		"quota": {strike: quotaReached, want: status.StoreFull, says: "full or quota"},
 	} {
@@ -67,7 +72,7 @@ func TestStoreFaults(t *testing.T) {
 			r.endpoint = a.path.Endpoint
 			a.addUser(a.user)
 			a.node = r.node(t)
-			a.node.stall = time.Second
+			a.node.stall = f.stall
 			a.node.attendEvery = 200 * time.Millisecond
 			a.node.credentials = t.TempDir()
 			secretVolume(t, a.node.credentials, a.user)
@@ -112,6 +117,16 @@ func (a *afflicted) survives(f fault) {
 	}
 	if got := n.metric(t, "minio_sidecar_pending_paths"); got == 0 || got > burst+10 {
 		t.Errorf("metric: %v paths are pending", got)
+	}
+	if f.want == status.StoreFull { // what fits goes in, and the rest is named
+		n.await("left with what is too large", func() bool {
+			s := n.engine.Status()
+			named := false
+			for _, p := range s.PendingPaths {
+				named = named || p.Path == "large" && strings.Contains(p.Reason, f.says)
+			}
+			return named && s.Condition == f.want && s.Pending <= 2 // the deletion may wait for it
+		})
 	}
 	if n.metric(t, "minio_sidecar_oldest_pending_seconds") == 0 {
 		t.Error("metric: nothing is pending for any time")
@@ -174,14 +189,14 @@ func (a *afflicted) mc(args ...string) {
 }
 
 func nothingBut503(a *afflicted) func() {
-	a.proxy.answers(slowDown(func() bool { return true }))
+	a.proxy.answers(slowDown(func(*http.Request) bool { return true }))
 	return a.proxy.honest
 }
 
 // slowDown answers as an overloaded store does, where it is to.
-func slowDown(when func() bool) func(http.ResponseWriter, *http.Request) bool {
+func slowDown(when func(*http.Request) bool) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
-		if !when() {
+		if !when(r) {
 			return false
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -218,10 +233,37 @@ func credentialsRotated(a *afflicted) func() {
 	}
 }
 
-// quotaReached: what is larger than all that is left does not go in; MinIO
-// counts what is in a bucket only now and then.
+// credentialsOverwritten: as credentialsRotated, but the files are ordinary ones
+// that somebody writes one after the other, and what is read in between is of
+// two users, or of none.
+func credentialsOverwritten(a *afflicted) func() {
+	a.mc("admin", "user", "remove", "store", a.user)
+	return func() {
+		fresh := "fresh-" + a.user
+		a.addUser(fresh)
+		for _, f := range []struct{ name, content string }{
+			{contract.AccessKeyFile, fresh}, {contract.SecretKeyFile, ""}, {contract.SecretKeyFile, secretOf(fresh)},
+		} {
+			tries := a.node.logged.count("does not take part")
+			path := filepath.Join(a.node.credentials, f.name)
+			if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSymlink {
+				a.node.do(os.Remove(path))
+			}
+			a.node.do(os.WriteFile(path, []byte(f.content), 0o600))
+			if f.content != secretOf(fresh) {
+				a.node.await("refused with what is there now", func() bool {
+					return a.node.logged.count("does not take part") > tries
+				})
+			}
+		}
+	}
+}
+
+// quotaReached: what is larger than all that is left does not go in. MinIO
+// counts what is in a bucket only now and then; all but the large file have
+// room either way.
 func quotaReached(a *afflicted) func() {
-	a.mc("quota", "set", "store/"+a.bucket, "--size", "1MiB")
+	a.mc("quota", "set", "store/"+a.bucket, "--size", "8MiB")
 	return func() { a.mc("quota", "clear", "store/"+a.bucket) }
 }
 
@@ -273,7 +315,7 @@ func TestStormOf503(t *testing.T) {
 	var mu sync.Mutex
 	dice := rand.New(rand.NewPCG(seed, 0))
 	var refused atomic.Int64
-	proxy.answers(slowDown(func() bool {
+	proxy.answers(slowDown(func(*http.Request) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if dice.IntN(10) < 7 {
@@ -396,7 +438,7 @@ func TestRecoveryUnasked(t *testing.T) {
 	a.start()
 	a.write("f", "1")
 	a.flush()
-	proxy.answers(slowDown(func() bool { return true }))
+	proxy.answers(slowDown(func(*http.Request) bool { return true }))
 	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
 	proxy.honest()
 	a.await("well again", func() bool { return condition(a) == status.OK })
@@ -444,7 +486,7 @@ func TestMemoryWhileTheStoreIsDown(t *testing.T) {
 	proxy := r.between(t)
 	a := r.node(t)
 	a.start()
-	proxy.answers(slowDown(func() bool { return true }))
+	proxy.answers(slowDown(func(*http.Request) bool { return true }))
 	const files, perPath = 10_000, 2 << 10
 	before := heap()
 	content := strings.Repeat("x", 8<<10) // 80 MB in all
