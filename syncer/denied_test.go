@@ -2,10 +2,8 @@ package syncer
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -150,48 +148,4 @@ func deniedInRestore(t *testing.T, r *rig, proxy *between) {
 	b.hasFiles(21)
 	b.mustStop()
 	b.verify()
-}
-
-// TestMemoryOfStuckUploads: as many large uploads as can be under way, to a
-// store that takes them and never says a word, cost no more memory than is
-// theirs, however long they are.
-func TestMemoryOfStuckUploads(t *testing.T) {
-	const files, size, most = 24, 48 << 20, 64 << 20
-	r := newRig(t, testenv.MinIO(t))
-	proxy := r.between(t)
-	a := r.node(t)
-	a.stall = 2 * time.Second
-	a.start()
-	before := heap()
-	var swallowed atomic.Int64
-	proxy.answers(func(_ http.ResponseWriter, request *http.Request) bool {
-		if request.Method != http.MethodPut || !strings.Contains(request.URL.Path, "/app/large") {
-			return false
-		}
-		swallowed.Add(1)
-		_, _ = io.Copy(io.Discard, request.Body)
-		<-request.Context().Done() // until the client gives it up
-		panic(http.ErrAbortHandler)
-	})
-	for i := range files {
-		// Half of them in parts, and half in one piece.
-		f, err := os.Create(a.path(fmt.Sprint("large-", i)))
-		a.do(err)
-		a.do(f.Truncate(int64([]int{size, 8 << 20}[i%2])))
-		a.do(f.Close())
-	}
-	a.await("under way", func() bool { return swallowed.Load() >= int64(a.config.Concurrency) })
-	var peak int64
-	a.await("unreachable", func() bool { peak = max(peak, heap()-before); return condition(a) == status.Unreachable })
-	again := swallowed.Load()
-	a.await("tried again", func() bool { peak = max(peak, heap()-before); return swallowed.Load() > again })
-	if peak > most {
-		t.Errorf("%d uploads under way take %d bytes of memory, want at most %d", files, peak, most)
-	}
-	t.Logf("at most %d bytes", peak)
-	proxy.honest()
-	a.flush()
-	a.await("well again", func() bool { return condition(a) == status.OK })
-	a.hasKeys(files)
-	a.mustStop()
 }

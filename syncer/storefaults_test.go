@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -340,94 +338,6 @@ func TestStormOf503(t *testing.T) {
 	a.mustStop()
 }
 
-// relay passes connections on to the store, and can lose those that it has: it
-// keeps them open and says nothing any more, as a firewall does that forgot them.
-type relay struct {
-	net.Listener
-	to   string
-	mu   sync.Mutex
-	lost chan struct{} // closed when the present connections are lost
-}
-
-func (r *relay) serve(t *testing.T, group *sync.WaitGroup) {
-	for {
-		client, err := r.Accept()
-		if err != nil {
-			return
-		}
-		r.mu.Lock()
-		lost := r.lost
-		r.mu.Unlock()
-		server, err := net.Dial("tcp", r.to)
-		if err != nil {
-			t.Error(err)
-			client.Close()
-			return
-		}
-		t.Cleanup(func() { client.Close(); server.Close() })
-		pass := func(to, from net.Conn) {
-			buf := make([]byte, 32<<10)
-			for {
-				n, err := from.Read(buf)
-				select {
-				case <-lost:
-					return
-				default:
-				}
-				if err != nil {
-					to.Close()
-					return
-				}
-				if _, err := to.Write(buf[:n]); err != nil {
-					from.Close()
-					return
-				}
-			}
-		}
-		group.Go(func() { pass(server, client) })
-		group.Go(func() { pass(client, server) })
-	}
-}
-
-func (r *relay) lose() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	close(r.lost)
-	r.lost = make(chan struct{})
-}
-
-// TestHalfOpenConnections: connections whose other end has forgotten them are
-// given up, though nobody closes them, and new ones are made.
-func TestHalfOpenConnections(t *testing.T) {
-	server := testenv.MinIO(t)
-	r := newRig(t, server)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hop := &relay{Listener: listener, to: strings.TrimPrefix(server.Endpoint, "http://"), lost: make(chan struct{})}
-	var group sync.WaitGroup
-	t.Cleanup(group.Wait)
-	group.Go(func() { hop.serve(t, &group) })
-	t.Cleanup(func() { hop.Close() })
-	r.endpoint = "http://" + listener.Addr().String()
-
-	a := r.node(t)
-	a.stall = time.Second
-	a.start()
-	a.fill(40) // many connections are open now
-	hop.lose()
-	a.write("d0/0", "changed")
-	for i := range 40 {
-		a.write(fmt.Sprint("after/", i), "x")
-	}
-	a.flush()
-	a.hasKeys(80)
-	a.await("well", func() bool { return condition(a) == status.OK })
-	a.mustStop()
-	a.verify()
-}
-
 // TestRecoveryUnasked: nothing is pending when the store goes and when it comes
 // back; the status says both.
 func TestRecoveryUnasked(t *testing.T) {
@@ -477,36 +387,4 @@ func TestStoreDiskFull(t *testing.T) {
 	a.hasKeys(32)
 	a.mustStop()
 	a.verify()
-}
-
-// TestMemoryWhileTheStoreIsDown: what waits for the store waits on disk. What is
-// kept of each path is its name.
-func TestMemoryWhileTheStoreIsDown(t *testing.T) {
-	r := newRig(t, testenv.MinIO(t))
-	proxy := r.between(t)
-	a := r.node(t)
-	a.start()
-	proxy.answers(slowDown(func(*http.Request) bool { return true }))
-	const files, perPath = 10_000, 2 << 10
-	before := heap()
-	content := strings.Repeat("x", 8<<10) // 80 MB in all
-	a.do(os.MkdirAll(a.path("many"), 0o755))
-	for i := range files {
-		a.do(os.WriteFile(a.path(fmt.Sprint("many/", i)), []byte(content), 0o644))
-	}
-	a.await("all pending", func() bool { return a.engine.Status().Pending >= files })
-	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
-	if grown := heap() - before; grown > files*perPath {
-		t.Errorf("%d files that wait take %d bytes of memory, want at most %d", files, grown, files*perPath)
-	}
-	if err := a.stopWithin(time.Second); err == nil {
-		t.Error("a stop with everything pending ended well")
-	}
-}
-
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
