@@ -3,6 +3,7 @@ package syncer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -283,7 +284,12 @@ func (n *node) do(err error) {
 func (n *node) listing() map[string]string {
 	n.t.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(n.dir, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(n.dir, func(p string, d fs.DirEntry, err error) (failed error) {
+		defer func() {
+			if errors.Is(failed, fs.ErrNotExist) { // it went while we looked
+				failed = nil
+			}
+		}()
 		if err != nil {
 			return err
 		}
