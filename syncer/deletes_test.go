@@ -77,12 +77,14 @@ func (n *node) hasFiles(want int) {
 	}
 }
 
-// rootOnly skips what mounts a file system where that is not allowed.
-func rootOnly(t *testing.T) {
+// rootOnly skips what mounts a file system where that is not allowed. Whoever
+// comes back from it may.
+func rootOnly(t *testing.T) bool {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it mounts a file system")
 	}
+	return true
 }
 
 // detach takes the file system at dir away from under whoever uses it.
