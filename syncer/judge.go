@@ -62,7 +62,7 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 	e.mu.Lock()
 	busy, confirmed := e.scanning > 0, e.confirmed || e.travels
 	e.mu.Unlock()
-	if busy || held.Awaited {
+	if busy || held.Awaited != "" {
 		return judgeTick
 	}
 	if !confirmed {

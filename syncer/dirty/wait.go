@@ -33,10 +33,10 @@ type Held struct {
 	Witnessed bool      // a file event named every one of them
 	First     time.Time // when the longest-held began to wait
 	Last      time.Time
-	// Awaited: paths that became dirty before Last are still under way. One
-	// of them may be the new name of a file that a held deletion is the old
-	// name of, so the deletions wait for them.
-	Awaited bool
+	// Awaited is a path that became dirty before Last and is still under way,
+	// "" if there is none. It may be the new name of a file that a held deletion
+	// is the old name of, so the deletions wait for it.
+	Awaited string
 }
 
 // Held returns what is held now.
@@ -53,10 +53,29 @@ func (s *Set) Held() Held {
 	}
 	h.First, h.Last = known.first, known.last
 	awaited := func(it *item) bool {
-		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && !it.Since.After(h.Last)
+		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && it.failures < failuresMax &&
+			!it.Since.After(h.Last)
 	}
-	h.Awaited = s.flies(awaited) != nil || s.queued(awaited) != nil
+	if it := cmp.Or(s.flies(awaited), s.queued(awaited)); it != nil {
+		h.Awaited = it.Key
+	}
 	return h
+}
+
+// Deleting reports whether there are deletions that are held, or were let go
+// and are not done.
+func (s *Set) Deleting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mayDelete := func(it *item) bool { return it.MayDelete }
+	return s.held.Len()+s.crushed.len()+s.released.len() > 0 || cmp.Or(s.flies(mayDelete), s.queued(mayDelete)) != nil
+}
+
+// Waiting is how many paths are in a backoff.
+func (s *Set) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting
 }
 
 // Scanned says that a scan that began at from has ended. Deletions that have
@@ -177,15 +196,19 @@ func (s *Set) queued(f func(*item) bool) *item {
 }
 
 // full reports whether as many paths are waiting or under way as may be at a
-// time. Held deletions that nothing is to be done about do not count.
-func (s *Set) full() bool { return len(s.due)+len(s.flying) >= s.limit }
+// time. Held deletions that nothing is to be done about do not count, and of
+// those in a backoff there may be more: they would keep a scan waiting for as
+// long as they fail.
+func (s *Set) full() bool { return s.active() >= s.limit || s.waiting >= waitingMax*s.limit }
+
+func (s *Set) active() int { return len(s.due) - s.waiting + len(s.flying) }
 
 // Room waits until there is room for touched paths: as much again as Found
 // leaves, so that a scan that found a lot does not keep file events waiting.
 func (s *Set) Room(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.due)+len(s.flying) >= 2*s.limit {
+	for s.active() >= 2*s.limit || s.waiting >= 2*waitingMax*s.limit {
 		if err := s.wait(ctx); err != nil {
 			return err
 		}
