@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"syscall"
+	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
@@ -72,7 +73,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 	if err != nil {
 		r = e.judgeError(ctx, w, err)
 	}
-	if r.outcome != dirty.Retry {
+	if r.outcome != dirty.Retry && r.outcome != dirty.Failed {
 		e.state.over(w.Key)
 	}
 	done := func(err error) {
@@ -83,6 +84,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 		}
 		if settled {
 			e.base.Settled(w.Key)
+			e.sent(w.Key)
 		}
 		if r.put != nil && !e.restoring() {
 			e.followEntry(w.Key)
@@ -106,6 +108,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 // dropped: a path that is not synced stays dirty or is named as unsyncable.
 func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result {
 	var no *unsyncableError
+	kind := "failing: "
 	switch {
 	case ctx.Err() != nil:
 		return result{outcome: dirty.Retry, reason: "stopped"}
@@ -126,13 +129,11 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 			e.abort(err)
 		}
 		if !e.restoring() {
-			e.unsyncable(w.Key, "permission: "+err.Error())
-			return result{outcome: dirty.Settled}
+			return e.giveUp(w.Key, "permission: "+err.Error(), err)
 		}
 	case errors.Is(err, tree.ErrBlocked), errors.Is(err, store.ErrKeyConflict):
 		if w.Attempts >= patience {
-			e.unsyncable(w.Key, "blocked: a file and a folder have this name")
-			return result{outcome: dirty.Settled}
+			return e.giveUp(w.Key, "blocked: a file and a folder have this name", err)
 		}
 		return result{outcome: dirty.Blocked, reason: "a file and a folder have this name"}
 	case errors.Is(err, ErrTorn), errors.Is(err, tree.ErrChanged):
@@ -140,6 +141,12 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		// It is published when it rests or the app has stopped: an old state is
 		// better than one that never was.
 		return result{outcome: dirty.Unrest, reason: "never rests: it changes while it is read"}
+	case errors.Is(err, store.ErrFull):
+		e.storeFull(w.Key, err)
+		return result{outcome: dirty.Failed, reason: err.Error()}
+	case errors.Is(err, store.ErrAccessDenied) && !e.restoring() && e.admitted(ctx):
+		kind = "" // it is not for the volume to do without
+		e.state.failAt(w.Key, err)
 	case storeWide(err):
 		if e.restoring() && fatalForRestore(err) {
 			e.abort(err)
@@ -149,11 +156,13 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	case errors.Is(err, fs.ErrNotExist): // gone between two looks, as temporary files are
 		return result{outcome: dirty.Unrest, reason: "went away while it was looked at"}
 	case errors.Is(err, tree.ErrFull):
-		if e.restoring() {
+		kind = "volume full: "
+		if e.restoring() && !e.roomToCome(w) {
 			e.abort(err)
 		}
 		e.state.failAt(w.Key, err)
 	case errors.Is(err, syscall.EROFS):
+		kind = "volume read-only: "
 		if e.restoring() {
 			e.abort(err)
 		}
@@ -168,12 +177,27 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 			e.abort(err)
 		}
 	}
+	if kind != "" && !e.restoring() && e.dirty.Waiting() >= e.failingMax && !e.state.holds(w.Key) {
+		// Those that are kept tell when it is over.
+		return e.giveUp(w.Key, kind+err.Error(), err)
+	}
 	level := slog.LevelDebug
 	if n := w.Attempts + 1; n&(n-1) == 0 { // 1, 2, 4, 8 …: said, not repeated for ever
 		level = slog.LevelWarn
 	}
 	e.log.Log(ctx, level, "path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
-	return result{outcome: dirty.Retry, reason: err.Error()}
+	return result{outcome: dirty.Failed, reason: err.Error()}
+}
+
+// roomToCome reports whether a restore into a full volume has reason to go on:
+// an earlier one has left files there that the bucket has no more, and they go
+// once everything was listed.
+func (e *Engine) roomToCome(w dirty.Work) bool {
+	e.mu.Lock()
+	kept, listing := e.kept, e.scanning > 0
+	e.mu.Unlock()
+	return kept && e.state.snapshot().HaltedDeletes == 0 &&
+		(listing || w.Attempts < patience || e.dirty.Deleting())
 }
 
 func (e *Engine) unsyncable(key, reason string) {
@@ -339,12 +363,17 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 	}
 	switch op {
 	case plan.Upload:
-		return e.upload(ctx, w, item)
+		return e.tryUpload(ctx, w, item)
 	case plan.Download:
-		return e.download(ctx, item)
+		return pulling(e.download(ctx, item))
 	case plan.Resolve:
 		return e.resolve(ctx, item)
 	case plan.DeleteRemote, plan.DeleteLocal:
+		if op == plan.DeleteRemote {
+			if name := e.unsent.nameNow(*item.Base); name != "" && e.state.isUnsyncable(name) {
+				return result{}, &unsyncableError{"renamed: " + name + " cannot be synced, so its old name is kept"}
+			}
+		}
 		// What a person had removed by naming a moment is no accident of the
 		// volume's; the versions of it stay.
 		meant := op == plan.DeleteRemote && item.Base.Removed()
@@ -361,7 +390,7 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 			return result{outcome: dirty.Hold, reason: op.String()}, nil
 		}
 		if op == plan.DeleteLocal {
-			return e.deleteLocal(ctx, w, item)
+			return pulling(e.deleteLocal(ctx, w, item))
 		}
 		return e.deleteRemote(ctx, item)
 	case plan.None, plan.Forget:
@@ -384,16 +413,49 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 	return result{}, nil
 }
 
+// errNoRoomYet: the store was full a moment ago, and is asked again later.
+var errNoRoomYet = fmt.Errorf("not tried again yet: %w", store.ErrFull)
+
+// tryUpload is upload, if the store is not known to be full, and sees to it that
+// a file that is not in the bucket under its new name keeps its old one.
+func (e *Engine) tryUpload(ctx context.Context, w dirty.Work, item plan.Item) (r result, err error) {
+	if e.room.closed() {
+		err = errNoRoomYet
+	} else if r, err = e.upload(ctx, w, item); err == nil {
+		e.room.ok()
+	}
+	if err != nil {
+		e.notSent(item, err)
+	}
+	return r, err
+}
+
+// storeFull notes that an upload found no room. Nothing else has to wait for
+// that, least of all the deletions that make room.
+func (e *Engine) storeFull(key string, err error) {
+	e.state.failAt(key, err)
+	if errors.Is(err, errNoRoomYet) {
+		return
+	}
+	if wait, fresh := e.room.fail(); fresh {
+		e.log.Warn("store does not take part; will try again", "error", err, "wait", wait.Round(time.Millisecond))
+	}
+}
+
 // deleteRemote applies a local deletion to the bucket, after one more look at
 // whether this is still the volume that was restored.
 func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, error) {
 	if err := e.sameVolume(); err != nil {
 		return result{}, err
 	}
+	if name := e.unsent.nameNow(*item.Base); name != "" {
+		return result{outcome: dirty.Retry, reason: "renamed to " + name + ", which is not in the bucket yet"}, nil
+	}
 	if err := e.store.Delete(ctx, e.cfg.Prefix+item.Key, item.Base.ETag); err != nil {
 		return result{}, err
 	}
 	e.metrics.Deletes(metrics.Remote)
+	e.room.ok() // there may be some now
 	e.synced(item.Key)
 	if parent := parentKey(item.Key); parent != "" {
 		e.dirty.TouchFor(parent, item.Key) // it may be empty now, and need an object to exist
@@ -445,6 +507,7 @@ func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) 
 	}
 	e.metrics.Deletes(metrics.Local)
 	e.synced(item.Key)
+	e.unblocked()
 	return result{forget: true}, e.tree.PruneParents(item.Key, func(dir string) bool {
 		b, err := e.base.Get(dir)
 		return b != nil || err != nil // a folder with an object of its own stays

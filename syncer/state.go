@@ -107,6 +107,13 @@ func (s *state) over(key string) {
 	}
 }
 
+// holds reports whether the condition is that of key.
+func (s *state) holds(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holder == key
+}
+
 // unsync notes that key cannot be synced, and whether it is the volume that
 // has it.
 func (s *state) unsync(key, reason string, inVolume bool) told {
@@ -120,6 +127,12 @@ func (s *state) unsynced(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unsyncable.drop(key)
+}
+
+func (s *state) isUnsyncable(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsyncable.has(key)
 }
 
 // unsyncableInVolume are the keys below dir that were noted for what the volume has.

@@ -343,16 +343,19 @@ func (s *Set) take() (w Work, wait time.Duration, ok bool) {
 	return it.Work, 0, true
 }
 
-// Again ends the backoff of key, if it is in one: what it failed for has passed.
-func (s *Set) Again(key string) {
+// Again ends the backoff of key, if it is in one: what it failed for has
+// passed. It reports whether key is in the set.
+func (s *Set) Again(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if it := s.items[key]; it != nil && it.waits {
+	it := s.items[key]
+	if it != nil && it.waits {
 		it.waits = false
 		s.waiting--
 		s.schedule(it, time.Now())
 		s.notify()
 	}
+	return it != nil
 }
 
 // Hurry ends quiet times, for a flush, until it was called with false as often
