@@ -79,6 +79,7 @@ type Engine struct {
 	room       *gate // closed while the store has none; only uploads ask for it
 	state      *state
 	scans      chan scanRequest
+	scanAll    chan struct{} // a scan was asked for that scans had no room for
 	judge      judge
 	growing    *growing
 	odometer   odometer
@@ -96,10 +97,10 @@ type Engine struct {
 	lookFirst bool // the store ignores conditions, or may
 	// unconditional: it does, and may not even take writes that have one.
 	unconditional bool
-	scanning      int       // passes under way: held deletions wait for their end
-	travels       bool      // an earlier state is being restored
-	confirmed     bool      // a person let the held deletions go
-	scanAll       bool      // a scan was asked for that scans had no room for
+	scanning      int  // passes under way: held deletions wait for their end
+	travels       bool // an earlier state is being restored
+	confirming    int  // flushes that let deletions go, at the word of a person
+	doubt         doubt
 	listAt        time.Time // when to list for pulls that were given up; zero: there are none
 	kept          bool      // a restore began with what an earlier one had left
 	// doubtful are the objects that a restore has failed to read so far.
@@ -143,6 +144,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		unsent:   newUnsent(),
 		state:    newState(),
 		scans:    make(chan scanRequest, 64),
+		scanAll:  make(chan struct{}, 1),
 		judge:    newJudge(),
 		growing:  newGrowing(),
 		doubtful: map[string]struct{}{},

@@ -20,14 +20,10 @@ const (
 )
 
 // Flush returns when all that was written before the call is in the bucket.
-// With confirm, deletions that the mass-delete guard holds back are let go.
+// With confirm, the mass-delete guard holds nothing back from the end of this
+// flush's scan to its own end, however it ends: whoever confirms means what is
+// gone now, not what may be later.
 func (e *Engine) Flush(ctx context.Context, confirm bool) error {
-	if confirm {
-		e.mu.Lock()
-		e.confirmed = true
-		e.mu.Unlock()
-		e.judge.poke()
-	}
 	select { // before that deletions do not reach the bucket
 	case <-e.inStep:
 	case <-ctx.Done():
@@ -37,6 +33,10 @@ func (e *Engine) Flush(ctx context.Context, confirm bool) error {
 	defer e.dirty.Hurry(false)
 	if err := e.scanNow(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
+	}
+	if confirm {
+		e.confirm(+1)
+		defer e.confirm(-1)
 	}
 	mark := e.dirty.Mark()
 	for {
@@ -56,6 +56,13 @@ func (e *Engine) Flush(ctx context.Context, confirm bool) error {
 	}
 }
 
+func (e *Engine) confirm(delta int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.confirming += delta
+	e.judge.poke()
+}
+
 // lastFlush is the end of a sync: the app has stopped, or is stopping.
 func (m *meeting) lastFlush(ctx context.Context) error {
 	m.state.phase(status.Flushing)
@@ -67,6 +74,11 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	if m.readOnly() {
 		return nil
 	}
+	listing := m.start(flushing, m.listUntilSure)
+	defer func() {
+		cancel()
+		listing()
+	}()
 	var err error
 	if !m.isInStep() { // stopped before it was; what was deleted meanwhile needs it
 		err = m.getInStep(flushing)
@@ -82,6 +94,19 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	}
 	m.abortUnfinished(flushing) // a short life may not have come to it before
 	return nil
+}
+
+// listUntilSure lists as long as deletions wait for the end of a listing, which
+// may have been interrupted by the end of the sync.
+func (m *meeting) listUntilSure(ctx context.Context) {
+	for {
+		m.mu.Lock()
+		sure := !m.doubt.listing
+		m.mu.Unlock()
+		if sure || m.pass(ctx, "", true) == nil || sleep(ctx, flushRetry) != nil {
+			return
+		}
+	}
 }
 
 // takeLeave tells the other writers that this one has gone.

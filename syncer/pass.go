@@ -21,10 +21,11 @@ import (
 // it dirty. Where listed is set the bucket is listed as well; otherwise the
 // objects are taken to be what the base says. A pass that ends in an error has
 // concluded nothing about what it did not reach.
-func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
-	started := time.Now()
+func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) {
+	started, deletions := time.Now(), 0
 	e.passing(+1)
 	defer func() {
+		e.concluded(dir, listed, deletions, err)
 		// What the whole pass has found counts as found together: a new name
 		// may be seconds after the old one in key order.
 		e.dirty.Scanned(started)
@@ -64,8 +65,11 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 			}
 			continue
 		}
-		if op == plan.Download || op == plan.Resolve {
+		switch op {
+		case plan.Download, plan.Resolve:
 			e.state.expected(item.Remote.Size)
+		case plan.DeleteRemote, plan.DeleteLocal:
+			deletions++
 		}
 		if err := e.dirty.Found(ctx, item.Key, hint); err != nil {
 			return err
@@ -171,9 +175,10 @@ func (e *Engine) requestScan(dir string) {
 	select {
 	case e.scans <- scanRequest{dir: dir}:
 	default:
-		e.mu.Lock()
-		e.scanAll = true
-		e.mu.Unlock()
+		select {
+		case e.scanAll <- struct{}{}:
+		default: // asked for already, and not begun
+		}
 	}
 }
 
@@ -208,6 +213,7 @@ func (e *Engine) scanLoop(ctx context.Context) {
 			return
 		case <-ticker.C:
 		case <-retry.C:
+		case <-e.scanAll:
 		case first := <-e.scans:
 			dirs, waiting = e.gather(first)
 		}
@@ -261,13 +267,11 @@ func (e *Engine) gather(first scanRequest) (dirs []string, waiting []chan<- erro
 		select {
 		case next = <-e.scans:
 			continue
+		case <-e.scanAll:
+			next = scanRequest{}
+			continue
 		default:
 		}
-		e.mu.Lock()
-		if e.scanAll {
-			dirs, e.scanAll = []string{""}, false
-		}
-		e.mu.Unlock()
 		return outermost(dirs), waiting
 	}
 }

@@ -25,6 +25,7 @@ type state struct {
 	unsyncable *unsyncables
 	// degraded says why some folders are not watched, and how many.
 	degraded func() (reason string, folders int)
+	waiting  string // for what deletions wait, if they do for long
 }
 
 func newState() *state {
@@ -45,6 +46,9 @@ func (s *state) snapshot() status.Status {
 			snap.Notes = append(snap.Notes, fmt.Sprintf("%d folders are scanned instead of watched: %s", folders, reason))
 		}
 	}
+	if s.waiting != "" {
+		snap.Notes = append(snap.Notes, s.waiting)
+	}
 	snap.Unsyncable, snap.UnsyncableByReason, snap.UnsyncablePaths = s.unsyncable.report(shownUnsyncable)
 	if n := snap.HardLinks; n > 0 {
 		snap.Notes = append(snap.Notes, fmt.Sprintf("%d paths are hard links: each is an object of its own in the bucket, "+
@@ -57,6 +61,13 @@ func (s *state) update(f func(*status.Status)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f(&s.s)
+}
+
+// held says what deletions have been waiting for, "" when they do not.
+func (s *state) held(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = why
 }
 
 func (s *state) watching(degraded func() (string, int)) {
