@@ -283,6 +283,29 @@ func TestManyFailingPulls(t *testing.T) {
 	b.equals(a)
 }
 
+// TestPullGivenUp: what could not be brought comes by itself when it can,
+// although no other writer is there any more.
+func TestPullGivenUp(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	a := r.node(t)
+	b := r.node(t, func(c *Config) { c.ScanInterval = 300 * time.Millisecond })
+	refuses := b.pick(&picky{key: "app/wanted", download: fs.ErrPermission})
+	b.attendEvery = 100 * time.Millisecond
+	b.start()
+	a.start()
+	a.write("wanted", "x")
+	a.mustStop()
+	b.await("reported", func() bool { return b.engine.Status().Unsyncable == 1 })
+	b.await("alone", func() bool { return len(b.engine.Status().OtherWriters) == 0 })
+	b.do(b.engine.scanNow(t.Context()))
+	if s := b.engine.Status(); s.Unsyncable != 1 {
+		t.Errorf("a scan of the volume ended it: %+v", s)
+	}
+	refuses.off.Store(true)
+	b.await("there", func() bool { return len(b.files()) == 1 && b.engine.Status().Unsyncable == 0 })
+	b.mustStop()
+}
+
 // TestRefusedKey: a store that refuses one object is not one that refuses all.
 func TestRefusedKey(t *testing.T) {
 	for _, method := range []string{http.MethodPut, http.MethodDelete} {
@@ -327,6 +350,42 @@ func TestRefusedKey(t *testing.T) {
 			n.verify()
 		})
 	}
+}
+
+// unsure does not say at first whether it honours conditions.
+type unsure struct {
+	store.Store
+	t        *testing.T
+	asked    atomic.Int64
+	answered atomic.Bool
+}
+
+func (s *unsure) ConditionalWrites(context.Context, string) (bool, error) {
+	if s.asked.Add(1) < 3 {
+		return false, fmt.Errorf("probe: %w", store.ErrUnreachable)
+	}
+	s.answered.Store(true)
+	return false, nil
+}
+
+func (s *unsure) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	if !s.answered.Load() && !strings.Contains(u.Key, contract.Reserved) {
+		s.t.Errorf("%s is uploaded before it is known what keeps others from being overwritten", u.Key)
+	}
+	return s.Store.Upload(ctx, u)
+}
+
+func TestConditionsAreKnownFirst(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	n.wrap = func(real store.Store) store.Store { return &unsure{Store: real, t: t} }
+	n.write("f", "x")
+	n.start()
+	n.flush()
+	if n.engine.mu.Lock(); !n.engine.lookFirst {
+		t.Error("the answer of a store that did not answer at first is not taken")
+	}
+	n.engine.mu.Unlock()
+	n.mustStop()
 }
 
 // TestBorn: a rename keeps the time of birth, which is no later than that of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/writers"
 )
 
 func (n *node) empty() {
@@ -122,6 +125,34 @@ func TestHalfAListingIsNotJudged(t *testing.T) {
 	b.mustStop()
 }
 
+// slowLists takes longer for a listing than it is to the next.
+type slowLists struct{ store.Store }
+
+func (s *slowLists) List(ctx context.Context, prefix string) iter.Seq2[store.Object, error] {
+	if prefix == "app/" {
+		_ = sleep(ctx, time.Second)
+	}
+	return s.Store.List(ctx, prefix)
+}
+
+// TestDeletionsBesideSlowListings: while another writer is there, and a listing
+// takes its time, deletions have their turn.
+func TestDeletionsBesideSlowListings(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	a, b := r.node(t), r.node(t)
+	a.wrap = func(real store.Store) store.Store { return &slowLists{real} }
+	a.attendEvery, b.attendEvery = 500*time.Millisecond, 500*time.Millisecond
+	a.start()
+	a.fill(9)
+	b.start()
+	a.await("not alone", func() bool { return len(a.engine.Status().OtherWriters) == 1 })
+	a.remove("d0/0")
+	a.flush()
+	a.hasKeys(8)
+	a.mustStop()
+	b.mustStop()
+}
+
 // TestHeldForLong: the status says what deletions wait for.
 func TestHeldForLong(t *testing.T) {
 	n := newRig(t, testenv.MinIO(t)).node(t)
@@ -155,4 +186,32 @@ func TestScanAllIsNotForgotten(t *testing.T) {
 	n.engine.scanAll <- struct{}{}
 	n.await("begun", func() bool { return len(n.engine.scanAll) == 0 })
 	n.mustStop()
+}
+
+// tidied counts how often what is left behind is looked for.
+type tidied struct {
+	store.Store
+	times int
+}
+
+func (s *tidied) AbortUploads(ctx context.Context, prefix string, olderThan time.Duration) (int, error) {
+	s.times++
+	return s.Store.AbortUploads(ctx, prefix, olderThan)
+}
+
+func TestTidyUpDaily(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	s := &tidied{}
+	n.wrap = func(real store.Store) store.Store { s.Store = real; return s }
+	e := n.open()
+	m := &meeting{Engine: e, roster: writers.New(e.store, e.cfg.Prefix, e.writer), tidied: time.Now()}
+	for i, want := range []int{0, 1, 1} {
+		n.do(m.lookAround(t.Context()))
+		if s.times != want {
+			t.Errorf("look %d: %d times, want %d", i, s.times, want)
+		}
+		if i == 0 {
+			m.tidied = time.Now().Add(-leftoverAge)
+		}
+	}
 }
