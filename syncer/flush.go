@@ -40,12 +40,12 @@ func (e *Engine) Flush(ctx context.Context, confirm bool) error {
 	}
 	mark := e.dirty.Mark()
 	for {
-		if err := e.dirty.Wait(ctx, mark, true); err != nil {
+		if err := e.dirty.WaitSent(ctx, mark); err != nil {
 			return fmt.Errorf("flush: %w", err)
 		}
 		// What is left is held: the judge lets it go, or halts.
 		switch {
-		case !e.dirty.Left(mark):
+		case e.dirty.Sent(mark):
 			return nil
 		case e.state.snapshot().HaltedDeletes > 0 && !confirm:
 			return fmt.Errorf("flush: %w", e.unsynced(nil))
@@ -139,7 +139,7 @@ func (e *Engine) flushUntilQuiet(ctx context.Context) error {
 			}
 			continue
 		}
-		if e.dirty.Len() > 0 { // touched while it was flushing
+		if !e.dirty.Sent(e.dirty.Mark()) { // touched while it was flushing
 			continue
 		}
 		if e.cfg.ShutdownQuiet <= 0 {

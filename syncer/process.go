@@ -73,7 +73,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 	if err != nil {
 		r = e.judgeError(ctx, w, err)
 	}
-	if r.outcome != dirty.Retry && r.outcome != dirty.Failed {
+	if r.outcome != dirty.Retry && r.outcome != dirty.Failed && r.outcome != dirty.Missed {
 		e.state.over(w.Key)
 	}
 	done := func(err error) {
@@ -84,7 +84,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 		}
 		if settled {
 			e.base.Settled(w.Key)
-			e.sent(w.Key)
+			e.sent(w.Key, r.put != nil)
 		}
 		if r.put != nil && !e.restoring() {
 			e.followEntry(w.Key)
@@ -109,6 +109,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result {
 	var no *unsyncableError
 	kind := "failing: "
+	var lasting error // what is the state of the volume, or of the object
 	switch {
 	case ctx.Err() != nil:
 		return result{outcome: dirty.Retry, reason: "stopped"}
@@ -146,7 +147,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		return result{outcome: dirty.Failed, reason: err.Error()}
 	case errors.Is(err, store.ErrAccessDenied) && !e.restoring() && e.admitted(ctx):
 		kind = "" // it is not for the volume to do without
-		e.state.failAt(w.Key, err)
+		lasting = err
 	case storeWide(err):
 		if e.restoring() && fatalForRestore(err) {
 			e.abort(err)
@@ -160,18 +161,18 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		if e.restoring() && !e.roomToCome(w) {
 			e.abort(err)
 		}
-		e.state.failAt(w.Key, err)
+		lasting = err
 	case errors.Is(err, syscall.EROFS):
 		kind = "volume read-only: "
 		if e.restoring() {
 			e.abort(err)
 		}
-		e.state.failAt(w.Key, fmt.Errorf("the volume is read-only: %w", err))
+		lasting = fmt.Errorf("the volume is read-only: %w", err)
 	case errors.Is(err, store.ErrDamaged):
 		if e.restoring() && w.Attempts >= 2 {
 			e.abort(err)
 		}
-		e.state.failAt(w.Key, err)
+		lasting = err
 	default:
 		if e.restoring() && w.Attempts >= patience {
 			e.abort(err)
@@ -181,11 +182,17 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		// Those that are kept tell when it is over.
 		return e.giveUp(w.Key, kind+err.Error(), err)
 	}
+	if lasting != nil {
+		e.state.failAt(w.Key, lasting)
+	}
 	level := slog.LevelDebug
 	if n := w.Attempts + 1; n&(n-1) == 0 { // 1, 2, 4, 8 …: said, not repeated for ever
 		level = slog.LevelWarn
 	}
 	e.log.Log(ctx, level, "path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
+	if _, pull := errors.AsType[*pullError](err); pull {
+		return result{outcome: dirty.Missed, reason: err.Error()}
+	}
 	return result{outcome: dirty.Failed, reason: err.Error()}
 }
 
@@ -370,7 +377,7 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		return e.resolve(ctx, item)
 	case plan.DeleteRemote, plan.DeleteLocal:
 		if op == plan.DeleteRemote {
-			if name := e.unsent.nameNow(*item.Base); name != "" && e.state.isUnsyncable(name) {
+			if name := e.renamedTo(*item.Base); name != "" && e.state.isUnsyncable(name) {
 				return result{}, &unsyncableError{"renamed: " + name + " cannot be synced, so its old name is kept"}
 			}
 		}
@@ -448,7 +455,7 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 	if err := e.sameVolume(); err != nil {
 		return result{}, err
 	}
-	if name := e.unsent.nameNow(*item.Base); name != "" {
+	if name := e.renamedTo(*item.Base); name != "" {
 		return result{outcome: dirty.Retry, reason: "renamed to " + name + ", which is not in the bucket yet"}, nil
 	}
 	if err := e.store.Delete(ctx, e.cfg.Prefix+item.Key, item.Base.ETag); err != nil {

@@ -97,11 +97,26 @@ func (e *Engine) notSent(item plan.Item, err error) {
 }
 
 // sent says that the path has been dealt with, and lets those deletions go on
-// that waited for it.
-func (e *Engine) sent(key string) {
+// that waited for it: where it is not in the bucket, as if they were new, since
+// the file may have got another name.
+func (e *Engine) sent(key string, arrived bool) {
 	for _, old := range e.unsent.drop(key) {
-		if !e.dirty.Again(old) {
+		if !arrived || !e.dirty.Again(old) {
 			e.dirty.Touch(old)
+			e.dirty.Again(old)
 		}
 	}
+}
+
+// renamedTo is what the file is called by now that b speaks of, if that is a
+// name that is not in the bucket yet, and "" otherwise.
+func (e *Engine) renamedTo(b entry.Base) string {
+	name := e.unsent.nameNow(b)
+	if name == "" {
+		return ""
+	}
+	if l, _, ok, err := e.tree.Lookup(name); err == nil && (!ok || l.Inode != b.Local.Inode) {
+		e.sent(name, false) // it has gone, and no event said so; b is looked at again
+	}
+	return name
 }

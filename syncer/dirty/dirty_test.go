@@ -910,6 +910,46 @@ func TestWaitForWhatCameWhileFlying(t *testing.T) {
 	})
 }
 
+// What does not come from the bucket keeps nobody waiting who wants to know what
+// is there; news of the path do.
+func TestWaitSent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.fails("in", dirty.Missed, 1)
+		sent := func(want bool, when string) {
+			t.Helper()
+			done := make(chan error, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+			defer cancel()
+			go func() { done <- b.WaitSent(ctx, b.Mark()) }()
+			if ended := <-done == nil; ended != want || b.Sent(b.Mark()) != want {
+				t.Errorf("%s: %v, %v", when, ended, b.Sent(b.Mark()))
+			}
+			if !b.Left(b.Mark()) {
+				t.Errorf("%s: it is not left", when)
+			}
+		}
+		sent(true, "missed")
+		b.found("in", remote("2"))
+		sent(true, "listed again")
+		b.next()
+		sent(true, "looked at again")
+		b.Touch("in")
+		sent(false, "touched meanwhile")
+		b.Done("in", dirty.Missed, "")
+		sent(false, "there is news")
+		b.next()
+		b.Done("in", dirty.Missed, "")
+		sent(true, "none any more")
+		b.found("in", nil)
+		sent(false, "the volume differs")
+		b.next()
+		b.Done("in", dirty.Missed, "")
+		sent(true, "missed again")
+		b.Touch("out")
+		sent(false, "something else")
+	})
+}
+
 // What a look gives rise to is waited for by those who wait for the look.
 func TestTouchFor(t *testing.T) {
 	for _, follower := range []string{"copy", "cause", "known", "flying"} {

@@ -20,6 +20,9 @@ const (
 	// Failed: as Retry, for a reason of its own or for want of room. Deletions
 	// wait for it a few times, not for ever.
 	Failed
+	// Missed: as Failed, and it was something of the bucket's that could not be
+	// brought, so that who waits for what is to get there does not wait for it.
+	Missed
 	// Blocked: as Retry; what is in its way may be a held deletion, which
 	// therefore does not wait for it.
 	Blocked
@@ -55,11 +58,11 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 	news := it.next
 	s.learn(it)
 	it.reason = reason
-	it.blocked = outcome == Blocked
+	it.blocked, it.missed = outcome == Blocked, outcome == Missed && news == nil
 	switch outcome {
-	case Retry, Failed, Blocked:
+	case Retry, Failed, Missed, Blocked:
 		it.Attempts++
-		if outcome == Failed {
+		if outcome == Failed || outcome == Missed {
 			it.failures++
 		}
 		s.waits(it)

@@ -62,7 +62,7 @@ type Work struct {
 	Remote *Remote
 	// Since is when the path became dirty.
 	Since time.Time
-	// Attempts counts the looks that ended in Retry, Failed or Blocked.
+	// Attempts counts the looks that ended in Retry, Failed, Missed or Blocked.
 	Attempts int
 	// Restless: it has not been quiet for [RestlessAfter], or a flush is
 	// waiting for it and it keeps changing.
@@ -92,7 +92,8 @@ type item struct {
 	restless bool // it was looked at without rest
 	unrests  int  // looks in the middle of which it changed
 	blocked  bool // the last look ended in Blocked
-	failures int  // looks that ended in Failed
+	missed   bool // the last look ended in Missed, and there is no news
+	failures int  // looks that ended in Failed or Missed
 	waits    bool // its due time is a backoff, which nothing cuts short
 	pace     pace
 	reason   string
@@ -175,7 +176,7 @@ func (s *Set) touch(key string) *item {
 	it, _ := s.add(key, now)
 	s.witness(it)
 	it.touched = now
-	it.MayDelete = false
+	it.MayDelete, it.missed = false, false
 	if it == s.items[key] { // otherwise a look is under way, and Done sees to what comes then
 		s.schedule(it, s.rest(it))
 	}
@@ -196,6 +197,8 @@ func (s *Set) Found(ctx context.Context, key string, remote *Remote) error {
 	it, known := s.add(key, now)
 	if remote != nil {
 		it.Remote = remote
+	} else {
+		it.missed = false
 	}
 	if !known || it.held != nil && it.index < 0 {
 		s.schedule(it, now)

@@ -128,14 +128,29 @@ func (s *Set) Mark() uint64 {
 // Wait returns once no path is left that became dirty at or before mark. With
 // held true it returns as well when only held deletions are.
 func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
+	return s.waitFor(ctx, mark, but{held: held})
+}
+
+// WaitSent is Wait with held true, for all that is to get to the bucket.
+func (s *Set) WaitSent(ctx context.Context, mark uint64) error {
+	return s.waitFor(ctx, mark, but{held: true, missed: true})
+}
+
+// but is what does not count as left.
+type but struct {
+	held   bool // deletions that are held, and not about to be looked at again
+	missed bool // what is to come from the bucket, and does not
+}
+
+func (s *Set) waitFor(ctx context.Context, mark uint64, but but) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var left *item
 	for {
 		// Looking for one that is left may mean looking at all: while the one
 		// that was found still is, there is no need to.
-		if left == nil || s.items[left.Key] != left || !left.before(mark, held) {
-			if left = s.left(mark, held); left == nil && !s.crowded(mark, held) {
+		if left == nil || s.items[left.Key] != left || !left.before(mark, but) {
+			if left = s.left(mark, but); left == nil && !s.crowded(mark, but.held) {
 				return nil
 			}
 		}
@@ -149,7 +164,15 @@ func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
 func (s *Set) Left(mark uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.left(mark, false) != nil || s.crowded(mark, false)
+	return s.left(mark, but{}) != nil || s.crowded(mark, false)
+}
+
+// Sent reports whether nothing is left that became dirty at or before mark and
+// is to get to the bucket.
+func (s *Set) Sent(mark uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left(mark, but{missed: true}) == nil && !s.crowded(mark, false)
 }
 
 // crowded is as left, for what is in the crowds. That of some it is not known
@@ -158,15 +181,15 @@ func (s *Set) crowded(mark uint64, held bool) bool {
 	return s.released.len() > 0 && s.released.seq <= mark || !held && s.crushed.len() > 0 && s.crushed.seq <= mark
 }
 
-// before reports whether it became dirty at or before mark; with held, one
-// that is held and not about to be looked at again does not count.
-func (it *item) before(mark uint64, held bool) bool {
-	return it.seq <= mark && !(held && it.held != nil && it.index < 0 && !it.flying)
+// before reports whether it became dirty at or before mark, and counts.
+func (it *item) before(mark uint64, but but) bool {
+	return it.seq <= mark && !(but.held && it.held != nil && it.index < 0 && !it.flying) &&
+		!(but.missed && it.missed && (!it.flying || it.next == nil))
 }
 
-func (s *Set) left(mark uint64, held bool) *item {
-	before := func(it *item) bool { return it.before(mark, held) }
-	if it := cmp.Or(s.flies(before), s.queued(before)); it != nil || held {
+func (s *Set) left(mark uint64, but but) *item {
+	before := func(it *item) bool { return it.before(mark, but) }
+	if it := cmp.Or(s.flies(before), s.queued(before)); it != nil || but.held {
 		return it
 	}
 	for e := s.held.Front(); e != nil; e = e.Next() {
