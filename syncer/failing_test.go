@@ -299,8 +299,11 @@ func TestPullGivenUp(t *testing.T) {
 	b.start()
 	a.start()
 	a.write("wanted", "x")
+	a.write("wanted-no-more", "x")
 	a.mustStop()
-	b.await("reported", func() bool { return b.engine.Status().Unsyncable == 1 })
+	b.await("reported", func() bool { return b.engine.Status().Unsyncable == 2 })
+	b.do(r.server.Client(t).RemoveObject(t.Context(), r.bucket, "app/wanted-no-more", removeOptions()))
+	b.await("not reported any more", func() bool { return b.engine.Status().Unsyncable == 1 })
 	b.await("alone", func() bool { return len(b.engine.Status().OtherWriters) == 0 })
 	b.do(b.engine.scanNow(t.Context()))
 	if s := b.engine.Status(); s.Unsyncable != 1 {

@@ -117,10 +117,12 @@ func (e *Engine) obstacle(held dirty.Held) (confirmed bool, why string) {
 // would have found, of which nothing can be judged, until one has succeeded.
 type doubt struct{ scan, listing bool }
 
-// concluded notes how a pass has ended that has found deletions, or not.
-func (e *Engine) concluded(dir string, listed bool, deletions int, err error) {
+// concluded notes how a pass has ended that has found deletions, or not, and
+// reports whether an earlier one was in doubt that it has completed.
+func (e *Engine) concluded(dir string, listed bool, deletions int, err error) (completed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	before := e.doubt
 	switch {
 	case err == nil && dir == "":
 		e.doubt.scan = false
@@ -129,6 +131,7 @@ func (e *Engine) concluded(dir string, listed bool, deletions int, err error) {
 		e.doubt.scan = e.doubt.scan || !listed
 		e.doubt.listing = e.doubt.listing || listed
 	}
+	return before != doubt{} && e.doubt == doubt{}
 }
 
 // visible is how many entries take part: those that a filter hides are no

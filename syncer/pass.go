@@ -25,10 +25,14 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 	started, deletions := time.Now(), 0
 	e.passing(+1)
 	defer func() {
-		e.concluded(dir, listed, deletions, err)
 		// What the whole pass has found counts as found together: a new name
-		// may be seconds after the old one in key order.
-		e.dirty.Scanned(started)
+		// may be seconds after the old one in key order. So does what those
+		// before it have found that failed.
+		from := started
+		if e.concluded(dir, listed, deletions, err) {
+			from = time.Time{}
+		}
+		e.dirty.Scanned(from)
 		e.passing(-1)
 	}()
 
@@ -38,9 +42,16 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 	}
 	rules := e.currentRules()
 	var hardLinks int64
+	var gone map[string]struct{} // what was noted of objects that are not listed any more
+	if listed && dir == "" {
+		gone = e.state.unsyncableInBucket()
+	}
 	for item, err := range plan.Merge(e.tree.Scan(ctx, dir), remote, e.base.Range(dir)) {
 		if err != nil {
 			return err
+		}
+		if item.Remote != nil {
+			delete(gone, item.Key)
 		}
 		if !e.filter.Match(item.Key) {
 			continue
@@ -79,6 +90,9 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 		if !e.inVolume(key) {
 			e.synced(key) // it has gone, with its folder: no event named it
 		}
+	}
+	for key := range gone {
+		e.synced(key)
 	}
 	if dir == "" {
 		e.metrics.ScanDuration(time.Since(started))

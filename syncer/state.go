@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
 const (
@@ -151,6 +152,20 @@ func (s *state) unsyncableInVolume(dir string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unsyncable.inVolume(dir)
+}
+
+// unsyncableInBucket are the keys that were noted for what the bucket has, and
+// that a listing yields.
+func (s *state) unsyncableInBucket() map[string]struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := map[string]struct{}{}
+	for key, n := range s.unsyncable.named {
+		if !n.inVolume && tree.ValidKey(key) == nil {
+			keys[key] = struct{}{}
+		}
+	}
+	return keys
 }
 
 // unsyncablePaths are all that are named, and how many are not.
