@@ -314,6 +314,38 @@ func TestPullGivenUp(t *testing.T) {
 	b.mustStop()
 }
 
+// TestBlockedPullComes: a file became a folder in the bucket, and the file here
+// was held for longer than the patience with what is in its way. When it goes,
+// what is in the folder comes, although nobody else is there to list for.
+func TestBlockedPullComes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.MinIO(t))
+	a, b := r.node(t), r.node(t)
+	b.attendEvery = 100 * time.Millisecond
+	b.start()
+	b.fill(12)
+	b.write("swap", "a file")
+	b.flush()
+	a.start() // b lists as long as it is there
+	b.await("not alone", func() bool { return len(b.engine.Status().OtherWriters) == 1 })
+	client := r.server.Client(t)
+	for _, key := range r.keys(t, "app/") {
+		b.do(client.RemoveObject(t.Context(), r.bucket, "app/"+key, removeOptions()))
+	}
+	_, err := client.Client.PutObject(t.Context(), r.bucket, "app/swap/x", strings.NewReader("x"), 1, putOptions())
+	b.do(err)
+	b.await("given up", func() bool { return b.engine.Status().UnsyncableByReason["blocked"] == 1 })
+	if err := a.stopWithin(2 * time.Second); err == nil {
+		t.Log("nothing is held there")
+	}
+	b.await("alone and halted", func() bool { return len(b.engine.Status().OtherWriters) == 0 && condition(b) == status.Halted })
+	ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+	defer cancel()
+	b.do(b.engine.Flush(ctx, true))
+	b.await("there", func() bool { return slices.Equal(b.files(), []string{"swap/x"}) && b.engine.Status().Unsyncable == 0 })
+	b.mustStop()
+}
+
 // TestRefusedKey: a store that refuses one object is not one that refuses all.
 func TestRefusedKey(t *testing.T) {
 	for _, method := range []string{http.MethodPut, http.MethodDelete} {
