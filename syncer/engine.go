@@ -76,25 +76,34 @@ type Engine struct {
 
 	dirty      *dirty.Set
 	gate       *gate
+	room       *gate // closed while the store has none; only uploads ask for it
 	state      *state
 	scans      chan scanRequest
+	scanAll    chan struct{} // a scan was asked for that scans had no room for
 	judge      judge
 	growing    *growing
 	odometer   odometer
 	unfinished unfinished
-	tooSmall   sync.Once     // the volume, for a restore
+	tooSmall   sync.Once // the volume, for a restore
+	unsent     *unsent
+	admission  admission
 	inStep     chan struct{} // closed once the first full pass of a sync has succeeded
 
 	attendEvery time.Duration // to look for other writers, or at the bucket
+	failingMax  int           // paths that fail and are kept, to be tried again soon
 
 	// mu guards what the passes learn.
 	mu        sync.Mutex
 	rules     plan.Rules
-	lookFirst bool // the store ignores conditions
-	scanning  int  // passes under way: held deletions wait for their end
-	travels   bool // an earlier state is being restored
-	confirmed bool // a person let the held deletions go
-	scanAll   bool // a scan was asked for that scans had no room for
+	lookFirst bool // the store ignores conditions, or may
+	// unconditional: it does, and may not even take writes that have one.
+	unconditional bool
+	scanning      int  // passes under way: held deletions wait for their end
+	travels       bool // an earlier state is being restored
+	confirming    int  // flushes that let deletions go, at the word of a person
+	doubt         doubt
+	listAt        time.Time // when to list for pulls that were given up; zero: there are none
+	kept          bool      // a restore began with what an earlier one had left
 	// doubtful are the objects that a restore has failed to read so far.
 	doubtful map[string]struct{}
 	// late are the folders that a restore gives their mode when all is in them.
@@ -132,13 +141,17 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		writer:   writerID(),
 		dirty:    dirty.New(dirtyLimit),
 		gate:     newGate(),
+		room:     newGate(),
+		unsent:   newUnsent(),
 		state:    newState(),
 		scans:    make(chan scanRequest, 64),
+		scanAll:  make(chan struct{}, 1),
 		judge:    newJudge(),
 		growing:  newGrowing(),
 		doubtful: map[string]struct{}{},
 		inStep:   make(chan struct{}),
 	}
+	e.failingMax = dirtyLimit
 	e.attendEvery = rosterInterval
 	if e.readOnly() {
 		e.attendEvery = followInterval

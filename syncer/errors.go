@@ -65,10 +65,11 @@ func (e *UnsyncedError) Unwrap() error { return e.Cause }
 func isNoBucket(err error) bool { return errors.Is(err, store.ErrNoBucket) }
 
 // storeWide reports whether err is about the store as a whole: other paths
-// would fail just so, and it is asked less often.
+// would fail just so, and it is asked less often. (One that is full still
+// deletes.)
 func storeWide(err error) bool {
 	return errors.Is(err, store.ErrUnreachable) || errors.Is(err, store.ErrAccessDenied) ||
-		errors.Is(err, store.ErrNoBucket) || errors.Is(err, store.ErrFull)
+		errors.Is(err, store.ErrNoBucket)
 }
 
 // fatalForRestore reports whether waiting will not mend err. A container that

@@ -20,8 +20,10 @@ const (
 )
 
 // Flush returns when all that was written before the call is in the bucket, or
-// an [*UnsyncedError] where something of it cannot be. With confirm, deletions
-// that the mass-delete guard holds back are let go.
+// an [*UnsyncedError] where something of it cannot be. With confirm, the
+// mass-delete guard holds nothing back from the end of this flush's scan to its
+// own end, however it ends: whoever confirms means what is gone now, not what
+// may be later.
 func (e *Engine) Flush(ctx context.Context, confirm bool) error {
 	if err := e.flush(ctx, confirm); err != nil {
 		return err
@@ -34,12 +36,6 @@ func (e *Engine) Flush(ctx context.Context, confirm bool) error {
 
 // flush brings into the bucket what can be there.
 func (e *Engine) flush(ctx context.Context, confirm bool) error {
-	if confirm {
-		e.mu.Lock()
-		e.confirmed = true
-		e.mu.Unlock()
-		e.judge.poke()
-	}
 	select { // before that deletions do not reach the bucket
 	case <-e.inStep:
 	case <-ctx.Done():
@@ -50,14 +46,18 @@ func (e *Engine) flush(ctx context.Context, confirm bool) error {
 	if err := e.scanNow(ctx); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
+	if confirm {
+		e.confirm(+1)
+		defer e.confirm(-1)
+	}
 	mark := e.dirty.Mark()
 	for {
-		if err := e.dirty.Wait(ctx, mark, true); err != nil {
+		if err := e.dirty.WaitSent(ctx, mark); err != nil {
 			return fmt.Errorf("flush: %w", err)
 		}
 		// What is left is held: the judge lets it go, or halts.
 		switch {
-		case !e.dirty.Left(mark):
+		case e.dirty.Sent(mark):
 			return nil
 		case e.state.snapshot().HaltedDeletes > 0 && !confirm:
 			return fmt.Errorf("flush: %w", e.unsynced(nil))
@@ -66,6 +66,13 @@ func (e *Engine) flush(ctx context.Context, confirm bool) error {
 			return fmt.Errorf("flush: %w", err)
 		}
 	}
+}
+
+func (e *Engine) confirm(delta int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.confirming += delta
+	e.judge.poke()
 }
 
 // lastFlush is the end of a sync: the app has stopped, or is stopping.
@@ -79,6 +86,11 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	if m.readOnly() {
 		return nil
 	}
+	listing := m.start(flushing, m.listUntilSure)
+	defer func() {
+		cancel()
+		listing()
+	}()
 	var err error
 	if !m.isInStep() { // stopped before it was; what was deleted meanwhile needs it
 		err = m.getInStep(flushing)
@@ -94,6 +106,19 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 	}
 	m.abortUnfinished(flushing) // a short life may not have come to it before
 	return m.leftOut()
+}
+
+// listUntilSure lists as long as deletions wait for the end of a listing, which
+// may have been interrupted by the end of the sync.
+func (m *meeting) listUntilSure(ctx context.Context) {
+	for {
+		m.mu.Lock()
+		sure := !m.doubt.listing
+		m.mu.Unlock()
+		if sure || m.pass(ctx, "", true) == nil || sleep(ctx, flushRetry) != nil {
+			return
+		}
+	}
 }
 
 // takeLeave tells the other writers that this one has gone.
@@ -126,7 +151,7 @@ func (e *Engine) flushUntilQuiet(ctx context.Context) error {
 			}
 			continue
 		}
-		if e.dirty.Len() > 0 { // touched while it was flushing
+		if !e.dirty.Sent(e.dirty.Mark()) { // touched while it was flushing
 			continue
 		}
 		if e.cfg.ShutdownQuiet <= 0 {

@@ -47,6 +47,13 @@ func (g *gate) wait() time.Duration {
 	return max(time.Until(g.until), 0)
 }
 
+// closed reports whether it is too early to ask again.
+func (g *gate) closed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failing && time.Now().Before(g.until)
+}
+
 // ok ends the backoff and reports whether there was one.
 func (g *gate) ok() bool {
 	g.mu.Lock()

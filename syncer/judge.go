@@ -2,9 +2,11 @@ package syncer
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
@@ -16,6 +18,8 @@ const (
 	judgeMax   = 2 * time.Second
 	judgeTick  = 50 * time.Millisecond
 	haltedTick = time.Second
+	// heldLong is when people are told what deletions wait for.
+	heldLong = 10 * time.Second
 )
 
 // judge decides when held deletions are let go: together, after whatever was
@@ -57,33 +61,94 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 	held := e.dirty.Held()
 	if held.Keys == 0 {
 		e.halt(0)
+		e.state.held("")
 		return time.Hour
 	}
-	e.mu.Lock()
-	busy, confirmed := e.scanning > 0, e.confirmed || e.travels
-	e.mu.Unlock()
-	if busy || held.Awaited {
+	confirmed, obstacle := e.obstacle(held)
+	if obstacle != "" {
+		if now.Sub(held.First) >= heldLong {
+			e.state.held(fmt.Sprintf("%d deletions wait: %s", held.Keys, obstacle))
+		}
 		return judgeTick
 	}
+	e.state.held("")
 	if !confirmed {
 		if now.Sub(held.Last) < judgeQuiet && now.Sub(held.First) < judgeMax {
 			return judgeTick
 		}
-		batch := plan.Batch{Deletes: int64(held.Keys), Total: e.base.Len(), Witnessed: held.Witnessed}
-		if plan.Suspicious(batch) {
-			e.halt(batch.Deletes)
+		total, err := e.visible()
+		if err != nil {
+			e.log.Error("could not judge deletions; they are held on", "error", err)
 			return haltedTick
 		}
+		batch := plan.Batch{Deletes: int64(held.Keys), Total: total, Witnessed: held.Witnessed}
+		if plan.Suspicious(batch) {
+			e.halt(batch.Deletes)
+			return max(haltedTick, 20*time.Since(now)) // counting may take long
+		}
 	}
-	e.mu.Lock()
-	e.confirmed = false
-	e.mu.Unlock()
 	e.halt(0)
 	e.dirty.Release()
 	if err := e.dirty.ReleaseRest(ctx, e.baseKeys()); err != nil && ctx.Err() == nil {
 		e.log.Error("could not find all deletions that may go; the others are held on", "error", err)
 	}
 	return judgeTick
+}
+
+// obstacle says why what is held cannot be judged yet, "" if it can, and
+// whether somebody has confirmed it.
+func (e *Engine) obstacle(held dirty.Held) (confirmed bool, why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.doubt.scan:
+		why = "the last scan of the volume failed"
+	case e.doubt.listing:
+		why = "the last listing of the bucket failed"
+	case e.scanning > 0:
+		why = "a scan is under way"
+	case held.Awaited != "":
+		why = legible(held.Awaited) + " was changed before them and is not synced yet"
+	}
+	return e.confirming > 0 || e.travels, why
+}
+
+// doubt: a pass has found deletions and then failed. They are a part of what it
+// would have found, of which nothing can be judged, until one has succeeded.
+type doubt struct{ scan, listing bool }
+
+// concluded notes how a pass has ended that has found deletions, or not, and
+// reports whether an earlier one was in doubt that it has completed.
+func (e *Engine) concluded(dir string, listed bool, deletions int, err error) (completed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.doubt
+	switch {
+	case err == nil && dir == "":
+		e.doubt.scan = false
+		e.doubt.listing = e.doubt.listing && !listed
+	case err != nil && deletions > 0:
+		e.doubt.scan = e.doubt.scan || !listed
+		e.doubt.listing = e.doubt.listing || listed
+	}
+	return before != doubt{} && e.doubt == doubt{}
+}
+
+// visible is how many entries take part: those that a filter hides are no
+// measure of those that it shows.
+func (e *Engine) visible() (n int64, err error) {
+	if e.filter.ShowsAll() {
+		return e.base.Len(), nil
+	}
+	for b, err := range e.base.Range("") {
+		if err != nil {
+			return 0, err
+		}
+		if e.filter.Match(b.Key) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // baseKeys are all that can be deleted.

@@ -21,13 +21,18 @@ import (
 // it dirty. Where listed is set the bucket is listed as well; otherwise the
 // objects are taken to be what the base says. A pass that ends in an error has
 // concluded nothing about what it did not reach.
-func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
-	started := time.Now()
+func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) {
+	started, deletions := time.Now(), 0
 	e.passing(+1)
 	defer func() {
 		// What the whole pass has found counts as found together: a new name
-		// may be seconds after the old one in key order.
-		e.dirty.Scanned(started)
+		// may be seconds after the old one in key order. So does what those
+		// before it have found that failed.
+		from := started
+		if e.concluded(dir, listed, deletions, err) {
+			from = time.Time{}
+		}
+		e.dirty.Scanned(from)
 		e.passing(-1)
 	}()
 
@@ -37,9 +42,16 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 	}
 	rules := e.currentRules()
 	var hardLinks int64
+	var gone map[string]struct{} // what was noted of objects that are not listed any more
+	if listed && dir == "" {
+		gone = e.state.unsyncableInBucket()
+	}
 	for item, err := range plan.Merge(e.tree.Scan(ctx, dir), remote, e.base.Range(dir)) {
 		if err != nil {
 			return err
+		}
+		if item.Remote != nil {
+			delete(gone, item.Key)
 		}
 		if !e.filter.Match(item.Key) {
 			continue
@@ -64,8 +76,11 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 			}
 			continue
 		}
-		if op == plan.Download || op == plan.Resolve {
+		switch op {
+		case plan.Download, plan.Resolve:
 			e.state.expected(item.Remote.Size)
+		case plan.DeleteRemote, plan.DeleteLocal:
+			deletions++
 		}
 		if err := e.dirty.Found(ctx, item.Key, hint); err != nil {
 			return err
@@ -75,6 +90,9 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) error {
 		if !e.inVolume(key) {
 			e.synced(key) // it has gone, with its folder: no event named it
 		}
+	}
+	for key := range gone {
+		e.synced(key)
 	}
 	if dir == "" {
 		e.metrics.ScanDuration(time.Since(started))
@@ -171,9 +189,10 @@ func (e *Engine) requestScan(dir string) {
 	select {
 	case e.scans <- scanRequest{dir: dir}:
 	default:
-		e.mu.Lock()
-		e.scanAll = true
-		e.mu.Unlock()
+		select {
+		case e.scanAll <- struct{}{}:
+		default: // asked for already, and not begun
+		}
 	}
 }
 
@@ -208,6 +227,7 @@ func (e *Engine) scanLoop(ctx context.Context) {
 			return
 		case <-ticker.C:
 		case <-retry.C:
+		case <-e.scanAll:
 		case first := <-e.scans:
 			dirs, waiting = e.gather(first)
 		}
@@ -261,13 +281,11 @@ func (e *Engine) gather(first scanRequest) (dirs []string, waiting []chan<- erro
 		select {
 		case next = <-e.scans:
 			continue
+		case <-e.scanAll:
+			next = scanRequest{}
+			continue
 		default:
 		}
-		e.mu.Lock()
-		if e.scanAll {
-			dirs, e.scanAll = []string{""}, false
-		}
-		e.mu.Unlock()
 		return outermost(dirs), waiting
 	}
 }

@@ -22,13 +22,16 @@ func TestGather(t *testing.T) {
 		"more than there fits": {asked: []string{"a/"}, all: true, want: []string{""}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &Engine{scans: make(chan scanRequest, 64), scanAll: c.all}
+			e := &Engine{scans: make(chan scanRequest, 64), scanAll: make(chan struct{}, 1)}
+			if c.all {
+				e.scanAll <- struct{}{}
+			}
 			done := make(chan error)
 			for _, dir := range c.asked[1:] {
 				e.scans <- scanRequest{dir: dir, done: done}
 			}
 			dirs, waiting := e.gather(scanRequest{dir: c.asked[0]})
-			if !cmp.Equal(dirs, c.want) || len(waiting) != len(c.asked)-1 || e.scanAll {
+			if !cmp.Equal(dirs, c.want) || len(waiting) != len(c.asked)-1 || len(e.scanAll) > 0 {
 				t.Errorf("%q, %d waiting; want %q", dirs, len(waiting), c.want)
 			}
 		})

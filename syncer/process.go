@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"syscall"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
@@ -16,13 +13,8 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
-const (
-	// replans is how often one look follows an object that keeps changing.
-	replans = 4
-	// patience is how often a path is tried before an obstacle that other
-	// paths may remove (a folder where a file should be) is called final.
-	patience = 9
-)
+// replans is how often one look follows an object that keeps changing.
+const replans = 4
 
 // result is what a look at one path came to.
 type result struct {
@@ -36,12 +28,6 @@ type result struct {
 func (r result) settles() bool {
 	return r.put != nil || r.forget || r.outcome == dirty.Settled
 }
-
-// unsyncableError: this path cannot be synced, whatever the store or the
-// volume do; the others are not held up.
-type unsyncableError struct{ reason string }
-
-func (e *unsyncableError) Error() string { return e.reason }
 
 // work looks at dirty paths until ctx ends, and returns when all are done.
 func (e *Engine) work(ctx context.Context) {
@@ -69,7 +55,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 	if err != nil {
 		r = e.judgeError(ctx, w, err)
 	}
-	if r.outcome != dirty.Retry {
+	if r.outcome != dirty.Retry && r.outcome != dirty.Failed && r.outcome != dirty.Missed {
 		e.state.over(w.Key)
 	}
 	done := func(err error) {
@@ -80,6 +66,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 		}
 		if settled {
 			e.base.Settled(w.Key)
+			e.sent(w.Key, r.put != nil)
 		}
 		if r.put != nil && !e.restoring() {
 			e.followEntry(w.Key)
@@ -97,80 +84,6 @@ func (e *Engine) process(ctx context.Context, w dirty.Work) {
 	default:
 		done(nil)
 	}
-}
-
-// judgeError turns a failure into what happens next with the path. Nothing is
-// dropped: a path that is not synced stays dirty or is named as unsyncable.
-func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result {
-	var no *unsyncableError
-	switch {
-	case ctx.Err() != nil:
-		return result{outcome: dirty.Retry, reason: "stopped"}
-	case errors.Is(err, errVanished) && e.restoring():
-		e.abort(err)
-		return result{outcome: dirty.Retry, reason: err.Error()}
-	case errors.As(err, &no):
-		e.unsyncable(w.Key, no.reason)
-		return result{outcome: dirty.Settled}
-	case errors.Is(err, store.ErrKeyRejected) && !e.inVolume(w.Key):
-		e.synced(w.Key) // it was there for a moment
-		return result{outcome: dirty.Settled}
-	case errors.Is(err, store.ErrKeyRejected):
-		e.unsyncable(w.Key, "name: "+err.Error())
-		return result{outcome: dirty.Settled}
-	case errors.Is(err, fs.ErrPermission):
-		if e.restoring() && w.Attempts >= patience {
-			e.abort(err)
-		}
-		if !e.restoring() {
-			e.unsyncable(w.Key, "permission: "+err.Error())
-			return result{outcome: dirty.Settled}
-		}
-	case errors.Is(err, tree.ErrBlocked), errors.Is(err, store.ErrKeyConflict):
-		if w.Attempts >= patience {
-			e.unsyncable(w.Key, "blocked: a file and a folder have this name")
-			return result{outcome: dirty.Settled}
-		}
-		return result{outcome: dirty.Blocked, reason: "a file and a folder have this name"}
-	case errors.Is(err, ErrTorn), errors.Is(err, tree.ErrChanged):
-		e.metrics.TornReads()
-		// It is published when it rests or the app has stopped: an old state is
-		// better than one that never was.
-		return result{outcome: dirty.Unrest, reason: "never rests: it changes while it is read"}
-	case storeWide(err):
-		if e.restoring() && fatalForRestore(err) {
-			e.abort(err)
-		}
-		e.failed(err)
-		return result{outcome: dirty.Retry, reason: err.Error()}
-	case errors.Is(err, fs.ErrNotExist): // gone between two looks, as temporary files are
-		return result{outcome: dirty.Unrest, reason: "went away while it was looked at"}
-	case errors.Is(err, tree.ErrFull):
-		if e.restoring() {
-			e.tooSmall.Do(func() { e.abort(e.sayRoom(ctx, err)) })
-		}
-		e.state.failAt(w.Key, err)
-	case errors.Is(err, syscall.EROFS):
-		if e.restoring() {
-			e.abort(err)
-		}
-		e.state.failAt(w.Key, fmt.Errorf("the volume is read-only: %w", err))
-	case errors.Is(err, store.ErrDamaged):
-		if e.restoring() && w.Attempts >= 2 {
-			e.abort(err)
-		}
-		e.state.failAt(w.Key, err)
-	default:
-		if e.restoring() && w.Attempts >= patience {
-			e.abort(err)
-		}
-	}
-	level := slog.LevelDebug
-	if n := w.Attempts + 1; n&(n-1) == 0 { // 1, 2, 4, 8 …: said, not repeated for ever
-		level = slog.LevelWarn
-	}
-	e.log.Log(ctx, level, "path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
-	return result{outcome: dirty.Retry, reason: err.Error()}
 }
 
 func (e *Engine) unsyncable(key, reason string) {
@@ -351,14 +264,17 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 	}
 	switch op {
 	case plan.Upload:
-		return e.upload(ctx, w, item)
+		return e.tryUpload(ctx, w, item)
 	case plan.Download:
-		return e.download(ctx, item)
+		return pulling(e.download(ctx, item))
 	case plan.Resolve:
 		return e.resolve(ctx, item)
 	case plan.DeleteLocal:
-		return e.deleteLocal(ctx, w, item)
+		return pulling(e.deleteLocal(ctx, w, item))
 	case plan.DeleteRemote:
+		if name := e.renamedTo(*item.Base); name != "" && e.state.isUnsyncable(name) {
+			return result{}, &unsyncableError{"renamed: " + name + " cannot be synced, so its old name is kept"}
+		}
 		// What a person had removed by naming a moment is no accident of the
 		// volume's; the versions of it stay.
 		if !w.MayDelete && !item.Base.Removed() {
@@ -392,10 +308,14 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 	if err := e.sameVolume(); err != nil {
 		return result{}, err
 	}
+	if name := e.renamedTo(*item.Base); name != "" {
+		return result{outcome: dirty.Retry, reason: "renamed to " + name + ", which is not in the bucket yet"}, nil
+	}
 	if err := e.store.Delete(ctx, e.cfg.Prefix+item.Key, item.Base.ETag); err != nil {
 		return result{}, err
 	}
 	e.metrics.Deletes(metrics.Remote)
+	e.room.ok() // there may be some now
 	e.synced(item.Key)
 	if parent := parentKey(item.Key); parent != "" {
 		e.dirty.TouchFor(parent, item.Key) // it may be empty now, and need an object to exist
@@ -460,6 +380,7 @@ func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) 
 	}
 	e.metrics.Deletes(metrics.Local)
 	e.synced(item.Key)
+	e.unblocked()
 	return result{forget: true}, e.tree.PruneParents(item.Key, func(dir string) bool {
 		b, err := e.base.Get(dir)
 		return b != nil || err != nil // a folder with an object of its own stays

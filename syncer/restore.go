@@ -23,6 +23,9 @@ func (e *Engine) Restore(ctx context.Context) (err error) {
 	if err := e.prepareBase(); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	e.mu.Lock()
+	e.kept = e.base.Len() > 0
+	e.mu.Unlock()
 	// The first error that waiting does not mend ends everything.
 	working, abort := context.WithCancelCause(ctx)
 	e.setAbort(abort)

@@ -55,6 +55,7 @@ type node struct {
 	stall       time.Duration // patience with a connection that stands still
 	partSize    int64         // of large uploads, instead of the usual
 	attendEvery time.Duration // to look at the bucket, instead of the usual
+	failingMax  int           // paths that fail and are kept, instead of the usual
 	metrics     *metrics.Metrics
 	logged      logBook
 	terse       bool // what happens to each path is not logged
@@ -129,6 +130,9 @@ func (n *node) open() *Engine {
 	must(err)
 	if n.attendEvery > 0 {
 		n.engine.attendEvery = n.attendEvery
+	}
+	if n.failingMax > 0 {
+		n.engine.failingMax = n.failingMax
 	}
 	n.close = func() {
 		st.Close()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
 const (
@@ -25,6 +26,7 @@ type state struct {
 	unsyncable *unsyncables
 	// degraded says why some folders are not watched, and how many.
 	degraded func() (reason string, folders int)
+	waiting  string // for what deletions wait, if they do for long
 }
 
 func newState() *state {
@@ -44,6 +46,9 @@ func (s *state) snapshot() status.Status {
 		if reason, folders := s.degraded(); reason != "" {
 			snap.Notes = append(snap.Notes, fmt.Sprintf("%d folders are scanned instead of watched: %s", folders, reason))
 		}
+	}
+	if s.waiting != "" {
+		snap.Notes = append(snap.Notes, s.waiting)
 	}
 	snap.Unsyncable, snap.UnsyncableByReason, snap.UnsyncablePaths = s.unsyncable.report(shownUnsyncable)
 	if n := snap.HardLinks; n > 0 {
@@ -66,6 +71,13 @@ func (s *state) note(text string) {
 			st.Notes = append(st.Notes, text)
 		}
 	})
+}
+
+// held says what deletions have been waiting for, "" when they do not.
+func (s *state) held(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = why
 }
 
 func (s *state) watching(degraded func() (string, int)) {
@@ -116,6 +128,13 @@ func (s *state) over(key string) {
 	}
 }
 
+// holds reports whether the condition is that of key.
+func (s *state) holds(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holder == key
+}
+
 // unsync notes that key cannot be synced, and what the volume has of it.
 func (s *state) unsync(key, reason string, h holding) told {
 	s.mu.Lock()
@@ -130,11 +149,31 @@ func (s *state) unsynced(key string) bool {
 	return s.unsyncable.drop(key)
 }
 
+func (s *state) isUnsyncable(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsyncable.has(key)
+}
+
 // unsyncableInVolume are the keys below dir that were noted for what the volume has.
 func (s *state) unsyncableInVolume(dir string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unsyncable.inVolume(dir)
+}
+
+// unsyncableInBucket are the keys that were noted for what the bucket has, and
+// that a listing yields.
+func (s *state) unsyncableInBucket() map[string]struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := map[string]struct{}{}
+	for key, n := range s.unsyncable.named {
+		if !n.here && tree.ValidKey(key) == nil {
+			keys[key] = struct{}{}
+		}
+	}
+	return keys
 }
 
 // unsyncablePaths are all that are named, and how many are not.

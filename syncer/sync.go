@@ -11,6 +11,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 	"github.com/minio-sidecar/minio-sidecar/syncer/watch"
 	"github.com/minio-sidecar/minio-sidecar/syncer/writers"
 )
@@ -92,6 +93,9 @@ type meeting struct {
 	*Engine
 	roster *writers.Roster
 	work   func() // starts the workers, once
+	owed   bool   // a pull has failed
+	lost   bool   // the last look at the others has failed
+	tidied time.Time
 }
 
 // converse is the life of a sync: get in step, then keep an eye on the other
@@ -132,9 +136,13 @@ func (m *meeting) getInStep(ctx context.Context) error {
 	if err := m.insist(ctx, never, func() error { return m.knowRemote(ctx, !m.readOnly()) }); err != nil {
 		return err
 	}
+	if !m.readOnly() { // before anything is written
+		if err := m.insist(ctx, never, func() error { return m.tryConditions(ctx) }); err != nil {
+			return err
+		}
+	}
 	m.work()
 	if !m.readOnly() {
-		m.tryConditions(ctx)
 		// Before the listing: what those writers did that are gone by now, the
 		// listing shows; if this look fails the next one finds them new.
 		if _, _, err := m.roster.Look(ctx); err != nil {
@@ -171,84 +179,107 @@ func (m *meeting) getInStep(ctx context.Context) error {
 const leftoverAge = 24 * time.Hour
 
 // tidyUp drops what crashed uploads left behind, unseen but paid for.
-func (e *Engine) tidyUp(ctx context.Context) {
-	e.abortUnfinished(ctx)
-	n, err := e.store.AbortUploads(ctx, e.cfg.Prefix, leftoverAge)
+// It is done at the start, and as often as it takes for one to be taken for
+// left behind.
+func (m *meeting) tidyUp(ctx context.Context) {
+	m.tidied = time.Now()
+	m.abortUnfinished(ctx)
+	n, err := m.store.AbortUploads(ctx, m.cfg.Prefix, leftoverAge)
 	if err != nil {
-		e.log.Warn("could not drop unfinished uploads", "error", err)
+		m.log.Warn("could not drop unfinished uploads", "error", err)
 	}
 	if n > 0 {
-		e.log.Info("dropped unfinished uploads that a crash had left behind", "uploads", n)
+		m.log.Info("dropped unfinished uploads that a crash had left behind", "uploads", n)
 	}
 }
 
 // tryConditions learns whether the store honours conditional writes, and says
-// what it means if not.
-func (e *Engine) tryConditions(ctx context.Context) {
+// what it means if not. A store that does not answer is asked again; where the
+// answer is that it may not be tried, the worse is assumed.
+func (e *Engine) tryConditions(ctx context.Context) error {
 	honoured, err := e.store.ConditionalWrites(ctx, e.cfg.Prefix)
-	if err != nil {
-		e.log.Warn("could not find out whether the store honours conditional writes; assuming that it does", "error", err)
-		return
+	note := "the store ignores conditional writes: two writers of one file within the same second may overwrite each other"
+	switch {
+	case honoured: // even if it could not tidy up
+	case errors.Is(err, store.ErrUnreachable), errors.Is(err, store.ErrNoBucket), ctx.Err() != nil:
+		return err
+	case err != nil:
+		note = "could not find out whether the store honours conditional writes: " + err.Error()
 	}
 	e.mu.Lock()
-	e.lookFirst = !honoured
+	e.lookFirst, e.unconditional = !honoured, err == nil && !honoured
 	e.mu.Unlock()
 	if !honoured {
-		const note = "the store ignores conditional writes: two writers of one file within the same second may overwrite each other"
 		e.state.note(note)
 		e.log.Warn("the store is limited", "note", note)
 	}
+	return nil
 }
 
 // attend pulls while there are other writers, and once more after each leaves.
 func (m *meeting) attend(ctx context.Context) error {
-	ticker := time.NewTicker(m.attendEvery)
-	defer ticker.Stop()
-	owed := false // a pull that failed
-	lost := false // the last look at the others failed
+	timer := time.NewTimer(m.attendEvery)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
-		pull := m.readOnly() && !m.isFrozen()
-		if !m.readOnly() {
-			others, news, err := m.roster.Look(ctx)
-			if errors.Is(err, writers.ErrForgotten) {
-				return ErrBucketReplaced
-			}
-			if err != nil {
-				lost = true
-				if ctx.Err() == nil && m.state.fail(err) {
-					m.log.Warn("could not look for other writers; will try again", "error", err)
-				}
-				continue
-			}
-			if lost { // and perhaps nobody else will ask
-				lost = false
-				m.storeAnswered()
-			}
-			m.state.update(func(s *status.Status) { s.OtherWriters = others })
-			m.abortUnfinished(ctx)
-			pull = owed || news || len(others) > 0
+		if err := m.lookAround(ctx); err != nil {
+			return err
 		}
-		if !pull {
-			continue
-		}
-		if err := m.pass(ctx, "", true); err != nil {
-			if errors.Is(err, ErrBucketReplaced) {
-				return err
-			}
-			owed = true
-			if ctx.Err() == nil && m.state.fail(err) {
-				m.log.Warn("could not pull; will try again", "error", err)
-			}
-			continue
-		}
-		owed = false
-		m.storeAnswered()
+		// From its end: deletions wait for the end of a listing, however long it
+		// takes, and have their turn before the next one begins.
+		timer.Reset(m.attendEvery)
 	}
+}
+
+// lookAround looks for the other writers, and pulls if there is reason to. It
+// ends in an error only when a new start is needed.
+func (m *meeting) lookAround(ctx context.Context) error {
+	pull := m.readOnly() && !m.isFrozen()
+	if !m.readOnly() {
+		others, news, err := m.roster.Look(ctx)
+		if errors.Is(err, writers.ErrForgotten) {
+			return ErrBucketReplaced
+		}
+		if err != nil {
+			m.lost = true
+			if ctx.Err() == nil && m.state.fail(err) {
+				m.log.Warn("could not look for other writers; will try again", "error", err)
+			}
+			return nil
+		}
+		if m.lost { // and perhaps nobody else will ask
+			m.lost = false
+			m.storeAnswered()
+		}
+		m.state.update(func(s *status.Status) { s.OtherWriters = others })
+		if time.Since(m.tidied) >= leftoverAge {
+			m.tidyUp(ctx)
+		} else {
+			m.abortUnfinished(ctx)
+		}
+		pull = m.owed || news || len(others) > 0
+	}
+	if !pull && !m.listDue(time.Now()) {
+		return nil
+	}
+	m.listing()
+	if err := m.pass(ctx, "", true); err != nil {
+		if errors.Is(err, ErrBucketReplaced) {
+			return err
+		}
+		m.owed = true
+		if ctx.Err() == nil && m.state.fail(err) {
+			m.log.Warn("could not pull; will try again", "error", err)
+		}
+		return nil
+	}
+	m.owed = false
+	m.storeAnswered()
+	return nil
 }
 
 func (e *Engine) watch(ctx context.Context, w *watch.Watcher) {

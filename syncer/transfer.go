@@ -164,7 +164,7 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 // send uploads, looking first where the store ignores conditions.
 func (e *Engine) send(ctx context.Context, u store.Upload) (store.Object, error) {
 	e.mu.Lock()
-	lookFirst := e.lookFirst
+	lookFirst, unconditional := e.lookFirst, e.unconditional
 	e.mu.Unlock()
 	if !lookFirst {
 		return e.store.Upload(ctx, u)
@@ -180,7 +180,9 @@ func (e *Engine) send(ctx context.Context, u store.Upload) (store.Object, error)
 	case u.IfAbsent || u.IfMatch != obj.ETag:
 		return obj, fmt.Errorf("upload %s: %w", u.Key, store.ErrPrecondition)
 	}
-	u.Condition = store.Condition{}
+	if unconditional {
+		u.Condition = store.Condition{}
+	}
 	return e.store.Upload(ctx, u)
 }
 

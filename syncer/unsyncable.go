@@ -92,6 +92,19 @@ func (u *unsyncables) put(key, reason string, h holding) told {
 	return countedToo
 }
 
+func (u *unsyncables) has(key string) bool {
+	if _, named := u.named[key]; named || len(u.others) == 0 {
+		return named
+	}
+	print := maphash.String(u.seed, key)
+	for _, prints := range u.others {
+		if _, ok := prints[print]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // drop takes the note of key away, and reports whether it was named.
 func (u *unsyncables) drop(key string) (named bool) {
 	if _, named = u.named[key]; named {

@@ -83,6 +83,18 @@ func (b bench) hold(key string) {
 	b.Done(key, dirty.Hold, "delete remote")
 }
 
+// fails has so many looks at key end in outcome.
+func (b bench) fails(key string, outcome dirty.Outcome, times int) {
+	b.t.Helper()
+	b.found(key, nil)
+	for range times {
+		if w := b.next(); w.Key != key {
+			b.t.Fatalf("%+v is handed out", w)
+		}
+		b.Done(key, outcome, "it failed")
+	}
+}
+
 // touchUntil touches key every so often, from now on.
 func (b bench) touchUntil(key string, every, until time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(b.t.Context())
@@ -328,7 +340,7 @@ func TestRestAtLast(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	for _, outcome := range []dirty.Outcome{dirty.Retry, dirty.Blocked} {
+	for _, outcome := range []dirty.Outcome{dirty.Retry, dirty.Failed, dirty.Blocked} {
 		inBubble(t, func(t *testing.T, b bench) {
 			b.found("a", nil)
 			b.next()
@@ -601,7 +613,7 @@ func TestHeldIsLookedAtAgain(t *testing.T) {
 				if w := b.next(); w.Key != "a" || w.MayDelete {
 					t.Errorf("%+v", w)
 				}
-				if h := b.Held(); h.Keys != 1 || h.Awaited {
+				if h := b.Held(); h.Keys != 1 || h.Awaited != "" {
 					t.Errorf("while it is looked at: %+v", h)
 				}
 				b.Done("a", dirty.Hold, "")
@@ -661,9 +673,11 @@ func TestAwaited(t *testing.T) {
 		"nothing else":                {func(bench) {}, false},
 		"one that waits":              {func(b bench) { b.Touch("new"); b.hold("old") }, true},
 		"one that flies":              {func(b bench) { b.found("new", nil); b.next(); b.hold("old") }, true},
-		"one that fails":              {func(b bench) { b.found("new", nil); b.next(); b.Done("new", dirty.Retry, ""); b.hold("old") }, true},
-		"one that is torn":            {func(b bench) { b.found("new", nil); b.next(); b.Done("new", dirty.Unrest, ""); b.hold("old") }, true},
-		"one in the way":              {func(b bench) { b.found("new", nil); b.next(); b.Done("new", dirty.Blocked, ""); b.hold("old") }, false},
+		"one that fails":              {func(b bench) { b.fails("new", dirty.Failed, 1); b.hold("old") }, true},
+		"one that fails and fails":    {func(b bench) { b.fails("new", dirty.Failed, 6); b.hold("old") }, false},
+		"one that the store keeps":    {func(b bench) { b.fails("new", dirty.Retry, 60); b.hold("old") }, true},
+		"one that is torn":            {func(b bench) { b.fails("new", dirty.Unrest, 1); b.hold("old") }, true},
+		"one in the way":              {func(b bench) { b.fails("new", dirty.Blocked, 1); b.hold("old") }, false},
 		"one that became dirty later": {func(b bench) { b.hold("old"); time.Sleep(ms); b.Touch("new") }, false},
 		"one that never rests": {func(b bench) {
 			stop := b.touchUntil("new", 10*ms, time.Hour)
@@ -689,7 +703,7 @@ func TestAwaited(t *testing.T) {
 			inBubble(t, func(t *testing.T, b bench) {
 				b.hold("first")
 				c.prepare(b)
-				if h := b.Held(); h.Awaited != c.want {
+				if h := b.Held(); (h.Awaited == "new") != c.want || h.Awaited != "" && !c.want {
 					t.Errorf("%+v", h)
 				}
 			})
@@ -709,7 +723,7 @@ func TestScannedTogether(t *testing.T) {
 		b.next()
 		time.Sleep(time.Second)
 		b.Scanned(from)
-		if h := b.Held(); !h.Awaited || h.Keys != 2 || !h.Last.Equal(time.Now()) || !h.First.Equal(b.start) {
+		if h := b.Held(); h.Awaited != "z" || h.Keys != 2 || !h.Last.Equal(time.Now()) || !h.First.Equal(b.start) {
 			t.Errorf("while z is under way: %+v", h)
 		}
 		b.found("later", nil)
@@ -719,7 +733,7 @@ func TestScannedTogether(t *testing.T) {
 		b.found("later still", nil)
 		b.next()
 		b.Done("later", dirty.Settled, "")
-		if h := b.Held(); h.Awaited {
+		if h := b.Held(); h.Awaited != "" {
 			t.Errorf("a later scan is not waited for: %+v", h)
 		}
 	})
@@ -758,6 +772,86 @@ func TestFoundWaitsWhileFull(t *testing.T) {
 		if b.Len() != 8 {
 			t.Errorf("%d paths", b.Len())
 		}
+	})
+}
+
+// Paths that fail keep a scan waiting no more than their memory asks for.
+func TestFoundDoesNotWaitForBackoffs(t *testing.T) {
+	for _, outcome := range []dirty.Outcome{dirty.Retry, dirty.Failed, dirty.Blocked, dirty.Unrest} {
+		synctest.Test(t, func(t *testing.T) {
+			b := bench{t: t, Set: dirty.New(3), start: time.Now()}
+			b.Pause(b.start.Add(time.Minute)) // they come together
+			for i := range 3 {
+				b.found(fmt.Sprint(i), nil)
+			}
+			b.Resume()
+			for range 3 {
+				b.Done(b.next().Key, outcome, "")
+			}
+			if n := b.Waiting(); n != 3 {
+				t.Errorf("%d are in a backoff", n)
+			}
+			for i := range 27 {
+				b.found(fmt.Sprint("more", i), nil)
+				b.Done(b.next().Key, outcome, "")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+			defer cancel()
+			if err := b.Found(ctx, "too many", nil); err == nil {
+				t.Error("it takes ever more")
+			}
+			for range 30 {
+				b.Done(b.next().Key, dirty.Settled, "")
+			}
+			if n := b.Waiting(); n != 0 || b.Len() != 0 {
+				t.Errorf("%d of none are in a backoff", n)
+			}
+		})
+	}
+}
+
+// What failed for a reason that has passed is looked at again at once.
+func TestAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.fails("a", dirty.Failed, 12)
+		at := b.now()
+		if !b.Again("a") || b.Again("nothing") {
+			t.Error("it does not know what is in it")
+		}
+		b.Again("a")
+		if w := b.nextAt(at, "a"); w.Attempts != 12 {
+			t.Errorf("%+v", w)
+		}
+		b.Again("a") // it is being looked at
+		b.Done("a", dirty.Settled, "")
+		if b.Waiting() != 0 || b.Len() != 0 {
+			t.Error("it stays")
+		}
+	})
+}
+
+func TestDeleting(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.Touch("other")
+		is := func(want bool, when string) {
+			t.Helper()
+			if b.Deleting() != want {
+				t.Errorf("%s: %v", when, !want)
+			}
+		}
+		is(false, "nothing is held")
+		b.hold("a")
+		is(true, "held")
+		b.Release()
+		is(true, "let go")
+		b.next()
+		is(true, "under way")
+		b.Done("a", dirty.Failed, "")
+		is(true, "failed")
+		b.next() // other
+		b.next()
+		b.Done("a", dirty.Settled, "")
+		is(false, "done")
 	})
 }
 
@@ -814,6 +908,46 @@ func TestWaitForWhatCameWhileFlying(t *testing.T) {
 		if !ended() {
 			t.Error("it waits for what came later")
 		}
+	})
+}
+
+// What does not come from the bucket keeps nobody waiting who wants to know what
+// is there; news of the path do.
+func TestWaitSent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.fails("in", dirty.Missed, 1)
+		sent := func(want bool, when string) {
+			t.Helper()
+			done := make(chan error, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+			defer cancel()
+			go func() { done <- b.WaitSent(ctx, b.Mark()) }()
+			if ended := <-done == nil; ended != want || b.Sent(b.Mark()) != want {
+				t.Errorf("%s: %v, %v", when, ended, b.Sent(b.Mark()))
+			}
+			if !b.Left(b.Mark()) {
+				t.Errorf("%s: it is not left", when)
+			}
+		}
+		sent(true, "missed")
+		b.found("in", remote("2"))
+		sent(true, "listed again")
+		b.next()
+		sent(true, "looked at again")
+		b.Touch("in")
+		sent(false, "touched meanwhile")
+		b.Done("in", dirty.Missed, "")
+		sent(false, "there is news")
+		b.next()
+		b.Done("in", dirty.Missed, "")
+		sent(true, "none any more")
+		b.found("in", nil)
+		sent(false, "the volume differs")
+		b.next()
+		b.Done("in", dirty.Missed, "")
+		sent(true, "missed again")
+		b.Touch("out")
+		sent(false, "something else")
 	})
 }
 

@@ -14,8 +14,15 @@ const (
 	// Published: as Settled, and it was uploaded; it is not uploaded again
 	// for a while, which is longer each time.
 	Published
-	// Retry: it failed; look again after a backoff.
+	// Retry: it could not be done now, as nothing could; look again after a
+	// backoff.
 	Retry
+	// Failed: as Retry, for a reason of its own or for want of room. Deletions
+	// wait for it a few times, not for ever.
+	Failed
+	// Missed: as Failed, and it was something of the bucket's that could not be
+	// brought, so that who waits for what is to get there does not wait for it.
+	Missed
 	// Blocked: as Retry; what is in its way may be a held deletion, which
 	// therefore does not wait for it.
 	Blocked
@@ -51,11 +58,14 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 	news := it.next
 	s.learn(it)
 	it.reason = reason
-	it.blocked = outcome == Blocked
+	it.blocked, it.missed = outcome == Blocked, outcome == Missed && news == nil
 	switch outcome {
-	case Retry, Blocked:
+	case Retry, Failed, Missed, Blocked:
 		it.Attempts++
-		it.waits = true
+		if outcome == Failed || outcome == Missed {
+			it.failures++
+		}
+		s.waits(it)
 		s.schedule(it, now.Add(backoff(it.Attempts)))
 	case Unrest, Advanced:
 		it.unrests++
@@ -67,7 +77,7 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		} else {
 			it.pace.need++
 		}
-		it.waits = true
+		s.waits(it)
 		it.due = now.Add(quiet(it.pace.need))
 		s.schedule(it, s.rest(it))
 	case Hold:
@@ -85,6 +95,12 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 			s.crush(it)
 		}
 	}
+}
+
+// waits marks it, which has just been looked at, as in a backoff.
+func (s *Set) waits(it *item) {
+	it.waits = true
+	s.waiting++
 }
 
 // advance makes it as recently dirty as what is left of it to publish.

@@ -144,7 +144,7 @@ func (m *model) done(key string, outcome dirty.Outcome) {
 	}
 	p.wasHurried = p.wasHurried || m.hurries > 0
 	switch outcome {
-	case dirty.Retry, dirty.Blocked:
+	case dirty.Retry, dirty.Failed, dirty.Missed, dirty.Blocked:
 		p.attempts++
 		p.notBefore = time.Now().Add(min(50*time.Millisecond<<min(p.attempts-1, 16), 30*time.Second) / 2)
 	case dirty.Unrest, dirty.Advanced:
@@ -250,7 +250,7 @@ func TestModel(t *testing.T) {
 }
 
 func checkModel(t *testing.T, empty func() *model) {
-	outcomes := []dirty.Outcome{dirty.Settled, dirty.Published, dirty.Retry, dirty.Blocked, dirty.Unrest, dirty.Advanced, dirty.Hold}
+	outcomes := []dirty.Outcome{dirty.Settled, dirty.Published, dirty.Retry, dirty.Failed, dirty.Missed, dirty.Blocked, dirty.Unrest, dirty.Advanced, dirty.Hold}
 	genKey := rapid.SampledFrom(modelKeys)
 	rapid.Check(t, func(t *rapid.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {
@@ -281,6 +281,13 @@ func checkModel(t *testing.T, empty func() *model) {
 						}
 					} else {
 						m.hurries--
+					}
+				},
+				"again": func(t *rapid.T) {
+					key := genKey.Draw(t, "key")
+					m.set.Again(key)
+					if p := m.paths[key]; p != nil && !p.flying {
+						p.notBefore, p.wasHurried = time.Time{}, true
 					}
 				},
 				"pause": func(t *rapid.T) {

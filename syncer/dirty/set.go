@@ -39,6 +39,14 @@ const (
 	retryMin = 50 * time.Millisecond
 	retryMax = 30 * time.Second
 
+	// failuresMax is how often a path may fail before it does not keep
+	// deletions waiting any more: it may fail for ever, or for want of the room
+	// that they would make.
+	failuresMax = 6
+	// waitingMax bounds the paths that are in a backoff, as a multiple of the
+	// others: a store without room must not stop the scans, nor take all memory.
+	waitingMax = 10
+
 	// recentMax bounds the memory of what was published lately.
 	recentMax = 8192
 )
@@ -54,7 +62,7 @@ type Work struct {
 	Remote *Remote
 	// Since is when the path became dirty.
 	Since time.Time
-	// Attempts counts the looks that ended in Retry or Blocked.
+	// Attempts counts the looks that ended in Retry, Failed, Missed or Blocked.
 	Attempts int
 	// Restless: it has not been quiet for [RestlessAfter], or a flush is
 	// waiting for it and it keeps changing.
@@ -84,6 +92,8 @@ type item struct {
 	restless bool // it was looked at without rest
 	unrests  int  // looks in the middle of which it changed
 	blocked  bool // the last look ended in Blocked
+	missed   bool // the last look ended in Missed, and there is no news
+	failures int  // looks that ended in Failed or Missed
 	waits    bool // its due time is a backoff, which nothing cuts short
 	pace     pace
 	reason   string
@@ -120,6 +130,7 @@ type Set struct {
 	seq               uint64
 	recent            map[string]pace
 	hurry             int // flushes under way
+	waiting           int // of those in the queue, how many are in a backoff
 	paused            time.Time
 
 	limit   int
@@ -128,7 +139,8 @@ type Set struct {
 	changed chan struct{} // closed at the next change; nil while nobody waits
 }
 
-// New makes an empty set. Found waits while limit paths are in it.
+// New makes an empty set. Found waits while limit paths are in it that are
+// neither held nor in a backoff.
 func New(limit int) *Set {
 	return &Set{
 		items:   map[string]*item{},
@@ -164,7 +176,7 @@ func (s *Set) touch(key string) *item {
 	it, _ := s.add(key, now)
 	s.witness(it)
 	it.touched = now
-	it.MayDelete = false
+	it.MayDelete, it.missed = false, false
 	if it == s.items[key] { // otherwise a look is under way, and Done sees to what comes then
 		s.schedule(it, s.rest(it))
 	}
@@ -185,6 +197,8 @@ func (s *Set) Found(ctx context.Context, key string, remote *Remote) error {
 	it, known := s.add(key, now)
 	if remote != nil {
 		it.Remote = remote
+	} else {
+		it.missed = false
 	}
 	if !known || it.held != nil && it.index < 0 {
 		s.schedule(it, now)
@@ -322,11 +336,29 @@ func (s *Set) take() (w Work, wait time.Duration, ok bool) {
 		return Work{}, wait, false
 	}
 	heap.Pop(&s.due)
+	if it.waits {
+		s.waiting--
+	}
 	it.flying, it.waits = true, false
 	s.flying[it] = struct{}{}
 	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.pace.need) ||
 		s.hurry > 0 && it.unrests >= flushPatience
 	return it.Work, 0, true
+}
+
+// Again ends the backoff of key, if it is in one: what it failed for has
+// passed. It reports whether key is in the set.
+func (s *Set) Again(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	it := s.items[key]
+	if it != nil && it.waits {
+		it.waits = false
+		s.waiting--
+		s.schedule(it, time.Now())
+		s.notify()
+	}
+	return it != nil
 }
 
 // Hurry ends quiet times, for a flush, until it was called with false as often

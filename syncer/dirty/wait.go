@@ -33,10 +33,10 @@ type Held struct {
 	Witnessed bool      // a file event named every one of them
 	First     time.Time // when the longest-held began to wait
 	Last      time.Time
-	// Awaited: paths that became dirty before Last are still under way. One
-	// of them may be the new name of a file that a held deletion is the old
-	// name of, so the deletions wait for them.
-	Awaited bool
+	// Awaited is a path that became dirty before Last and is still under way,
+	// "" if there is none. It may be the new name of a file that a held deletion
+	// is the old name of, so the deletions wait for it.
+	Awaited string
 }
 
 // Held returns what is held now.
@@ -53,10 +53,29 @@ func (s *Set) Held() Held {
 	}
 	h.First, h.Last = known.first, known.last
 	awaited := func(it *item) bool {
-		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && !it.Since.After(h.Last)
+		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && it.failures < failuresMax &&
+			!it.Since.After(h.Last)
 	}
-	h.Awaited = s.flies(awaited) != nil || s.queued(awaited) != nil
+	if it := cmp.Or(s.flies(awaited), s.queued(awaited)); it != nil {
+		h.Awaited = it.Key
+	}
 	return h
+}
+
+// Deleting reports whether there are deletions that are held, or were let go
+// and are not done.
+func (s *Set) Deleting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mayDelete := func(it *item) bool { return it.MayDelete }
+	return s.held.Len()+s.crushed.len()+s.released.len() > 0 || cmp.Or(s.flies(mayDelete), s.queued(mayDelete)) != nil
+}
+
+// Waiting is how many paths are in a backoff.
+func (s *Set) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting
 }
 
 // Scanned says that a scan that began at from has ended. Deletions that have
@@ -109,14 +128,29 @@ func (s *Set) Mark() uint64 {
 // Wait returns once no path is left that became dirty at or before mark. With
 // held true it returns as well when only held deletions are.
 func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
+	return s.waitFor(ctx, mark, but{held: held})
+}
+
+// WaitSent is Wait with held true, for all that is to get to the bucket.
+func (s *Set) WaitSent(ctx context.Context, mark uint64) error {
+	return s.waitFor(ctx, mark, but{held: true, missed: true})
+}
+
+// but is what does not count as left.
+type but struct {
+	held   bool // deletions that are held, and not about to be looked at again
+	missed bool // what is to come from the bucket, and does not
+}
+
+func (s *Set) waitFor(ctx context.Context, mark uint64, but but) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var left *item
 	for {
 		// Looking for one that is left may mean looking at all: while the one
 		// that was found still is, there is no need to.
-		if left == nil || s.items[left.Key] != left || !left.before(mark, held) {
-			if left = s.left(mark, held); left == nil && !s.crowded(mark, held) {
+		if left == nil || s.items[left.Key] != left || !left.before(mark, but) {
+			if left = s.left(mark, but); left == nil && !s.crowded(mark, but.held) {
 				return nil
 			}
 		}
@@ -130,7 +164,15 @@ func (s *Set) Wait(ctx context.Context, mark uint64, held bool) error {
 func (s *Set) Left(mark uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.left(mark, false) != nil || s.crowded(mark, false)
+	return s.left(mark, but{}) != nil || s.crowded(mark, false)
+}
+
+// Sent reports whether nothing is left that became dirty at or before mark and
+// is to get to the bucket.
+func (s *Set) Sent(mark uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left(mark, but{missed: true}) == nil && !s.crowded(mark, false)
 }
 
 // crowded is as left, for what is in the crowds. That of some it is not known
@@ -139,15 +181,15 @@ func (s *Set) crowded(mark uint64, held bool) bool {
 	return s.released.len() > 0 && s.released.seq <= mark || !held && s.crushed.len() > 0 && s.crushed.seq <= mark
 }
 
-// before reports whether it became dirty at or before mark; with held, one
-// that is held and not about to be looked at again does not count.
-func (it *item) before(mark uint64, held bool) bool {
-	return it.seq <= mark && !(held && it.held != nil && it.index < 0 && !it.flying)
+// before reports whether it became dirty at or before mark, and counts.
+func (it *item) before(mark uint64, but but) bool {
+	return it.seq <= mark && !(but.held && it.held != nil && it.index < 0 && !it.flying) &&
+		!(but.missed && it.missed && (!it.flying || it.next == nil))
 }
 
-func (s *Set) left(mark uint64, held bool) *item {
-	before := func(it *item) bool { return it.before(mark, held) }
-	if it := cmp.Or(s.flies(before), s.queued(before)); it != nil || held {
+func (s *Set) left(mark uint64, but but) *item {
+	before := func(it *item) bool { return it.before(mark, but) }
+	if it := cmp.Or(s.flies(before), s.queued(before)); it != nil || but.held {
 		return it
 	}
 	for e := s.held.Front(); e != nil; e = e.Next() {
@@ -177,15 +219,19 @@ func (s *Set) queued(f func(*item) bool) *item {
 }
 
 // full reports whether as many paths are waiting or under way as may be at a
-// time. Held deletions that nothing is to be done about do not count.
-func (s *Set) full() bool { return len(s.due)+len(s.flying) >= s.limit }
+// time. Held deletions that nothing is to be done about do not count, and of
+// those in a backoff there may be more: they would keep a scan waiting for as
+// long as they fail.
+func (s *Set) full() bool { return s.active() >= s.limit || s.waiting >= waitingMax*s.limit }
+
+func (s *Set) active() int { return len(s.due) - s.waiting + len(s.flying) }
 
 // Room waits until there is room for touched paths: as much again as Found
 // leaves, so that a scan that found a lot does not keep file events waiting.
 func (s *Set) Room(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.due)+len(s.flying) >= 2*s.limit {
+	for s.active() >= 2*s.limit || s.waiting >= 2*waitingMax*s.limit {
 		if err := s.wait(ctx); err != nil {
 			return err
 		}

@@ -44,12 +44,15 @@ func globs(patterns []string) ([]string, error) {
 	return list, nil
 }
 
+// ShowsAll reports whether there are no patterns.
+func (f Filter) ShowsAll() bool { return len(f.include) == 0 && len(f.exclude) == 0 }
+
 // Match reports whether the path of key takes part. The reserved folder never does.
 func (f Filter) Match(key string) bool {
 	if isReserved(key) {
 		return false
 	}
-	if len(f.include) == 0 && len(f.exclude) == 0 {
+	if f.ShowsAll() {
 		return true
 	}
 	p := entry.Path(key)

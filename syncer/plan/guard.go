@@ -12,7 +12,7 @@ const (
 // Batch is a set of deletions that would be applied together.
 type Batch struct {
 	Deletes int64 // how many entries would go
-	Total   int64 // how many entries the base holds
+	Total   int64 // how many entries of the base take part
 	// Witnessed: each was seen to happen as a file event; false where a scan
 	// found the entries missing.
 	Witnessed bool

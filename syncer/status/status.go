@@ -72,7 +72,8 @@ type Status struct {
 	// OtherWriters are the other sync sidecars seen on this prefix.
 	OtherWriters []string `json:"otherWriters,omitempty"`
 
-	// Notes are limits of this store that the user should know of.
+	// Notes are what the user should know of: limits of this store or machine,
+	// and what deletions wait for, if they do for long.
 	Notes []string `json:"notes,omitempty"`
 
 	Progress Progress `json:"progress"`

@@ -189,7 +189,7 @@ func Lstat(dirfd int, name string, st *unix.Statx_t) error {
 		flags |= unix.AT_EMPTY_PATH
 	}
 	for {
-		if err := unix.Statx(dirfd, name, flags, unix.STATX_BASIC_STATS, st); err != unix.EINTR {
+		if err := unix.Statx(dirfd, name, flags, unix.STATX_BASIC_STATS|unix.STATX_BTIME, st); err != unix.EINTR {
 			return err
 		}
 	}
