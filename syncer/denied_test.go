@@ -58,11 +58,11 @@ func deniedInUpload(t *testing.T, r *rig, proxy *between) {
 		return request.URL.Query().Has("partNumber") && parts.Add(1) > 2
 	}))
 	a.write("large", strings.Repeat("in parts", 4<<20))
-	a.await("denied", func() bool { return condition(a) == status.AccessDenied })
-	s := a.engine.Status()
-	if s.Pending != 1 || s.PendingPaths[0].Path != "large" || !strings.Contains(s.PendingPaths[0].Reason, "access denied") {
-		t.Errorf("status: %+v", s)
-	}
+	a.await("denied", func() bool {
+		s := a.engine.Status()
+		return s.Condition == status.AccessDenied && s.Pending == 1 && s.PendingPaths[0].Path == "large" &&
+			strings.Contains(s.PendingPaths[0].Reason, "access denied")
+	})
 	a.hasKeys(0)
 	proxy.honest()
 	a.flush()
