@@ -176,19 +176,20 @@ func isXML(key string) bool {
 
 // mayReplace refuses a write of which it is in doubt whether a listing will
 // show it, where a listing does not show what the write would replace either.
-// Only what was not there before can be taken back afterwards.
-func (s *Store) mayReplace(ctx context.Context, key string, d *doubt) error {
+// What is left of the doubt concerns a new object: nothing else can be taken
+// back afterwards.
+func (s *Store) mayReplace(ctx context.Context, key string, d *doubt) (*doubt, error) {
 	shown, err := s.shows(ctx, key, d)
 	if err != nil || shown {
-		return err
+		return nil, err
 	}
 	switch _, err := s.head(ctx, key); {
 	case err == nil:
-		return refusal{d.err}
+		return nil, refusal{d.err}
 	case errors.Is(class(err), store.ErrNotFound):
-		return nil
+		return d, nil
 	default:
-		return err
+		return nil, err
 	}
 }
 

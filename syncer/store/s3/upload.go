@@ -51,7 +51,7 @@ func (s *Store) upload(ctx context.Context, u store.Upload) (etag string, err er
 	}
 	doubt, err := s.doubtful(ctx, u.Key)
 	if err == nil && doubt != nil && !u.IfAbsent {
-		err = s.mayReplace(ctx, u.Key, doubt)
+		doubt, err = s.mayReplace(ctx, u.Key, doubt)
 	}
 	if err != nil {
 		return "", err
