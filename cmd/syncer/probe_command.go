@@ -48,6 +48,11 @@ func abilities(a store.Abilities) []ability {
 			"two pods that write one large file within the same second may overwrite each other unseen: let one pod at a time write below a prefix",
 		},
 		{
+			"conditional deletions", a.ConditionalDelete,
+			"a deletion never takes a write that it did not know of",
+			lackOfConditionalDelete(a.Versioning),
+		},
+		{
 			"checksums", a.Checksums,
 			"the store checks every upload whole",
 			"an upload that is damaged on its way is found by the next restore only",
@@ -96,6 +101,15 @@ func lackOfRoom(versions bool) string {
 		return "where a file becomes a folder of the same name, what is in it is reported as unsyncable until all versions of the file's object are removed"
 	}
 	return "where a file becomes a folder of the same name, the file's object goes first: for a moment neither is in the bucket"
+}
+
+// lackOfConditionalDelete is what it means that a store deletes whatever is
+// there. Where it keeps versions, what was deleted by mistake is brought back.
+func lackOfConditionalDelete(versions bool) string {
+	if versions {
+		return "a write that comes in the moment of a deletion is deleted, and brought back at once"
+	}
+	return "a write that comes in the moment of a deletion is lost: turn versioning on where several pods write below a prefix"
 }
 
 func (p *program) probe(ctx context.Context, output string) error {
