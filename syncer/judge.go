@@ -67,7 +67,7 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 	confirmed, obstacle := e.obstacle(held)
 	if obstacle != "" {
 		if now.Sub(held.First) >= heldLong {
-			e.state.held(fmt.Sprintf("%d deletions wait: %s", held.Keys, obstacle))
+			e.state.held(fmt.Sprintf("deletions wait (%d): %s", held.Keys, obstacle))
 		}
 		return judgeTick
 	}

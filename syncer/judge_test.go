@@ -162,7 +162,7 @@ func TestHeldForLong(t *testing.T) {
 	n.remove("d0/0")
 	n.await("held", func() bool { return n.engine.dirty.Held().Keys == 1 })
 	n.engine.judgeHeld(t.Context(), time.Now().Add(heldLong))
-	if notes := n.engine.Status().Notes; !slices.Contains(notes, "1 deletions wait: a scan is under way") {
+	if notes := n.engine.Status().Notes; !slices.Contains(notes, "deletions wait (1): a scan is under way") {
 		t.Errorf("%q", notes)
 	}
 	n.engine.passing(-1)

@@ -63,6 +63,13 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 			e.unsyncable(item.Key, l.Reason)
 			continue
 		}
+		if item.Local == nil && item.Base != nil && entry.IsDir(item.Key) {
+			// A scan does not yield a folder that needs no object; this one may
+			// have one from when it was empty, and is not gone.
+			if l, _, ok, err := e.tree.Lookup(item.Key); err == nil && ok && l.Kind == entry.Dir {
+				item.Local = &l
+			}
+		}
 		var hint *dirty.Remote
 		if listed {
 			hint = &dirty.Remote{Object: item.Remote}

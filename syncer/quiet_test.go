@@ -2,11 +2,34 @@ package syncer
 
 import (
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 )
+
+// TestFolderThatWasEmpty: a folder that has an object from when it was empty is
+// no difference that each scan finds anew; a stop would never see quiet.
+func TestFolderThatWasEmpty(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	n.start()
+	n.write("stays", "x")
+	n.do(os.Mkdir(n.path("d"), 0o755))
+	n.flush()
+	n.write("d/x", "x")
+	n.flush()
+	n.flush() // the folder itself has been looked at
+	mark := n.engine.dirty.Mark()
+	n.do(n.engine.scanNow(t.Context()))
+	if n.engine.dirty.Mark() != mark {
+		t.Error("a scan finds a difference where there is none")
+	}
+	n.remove("d")
+	n.flush()
+	n.hasKeys(1)
+	n.mustStop()
+}
 
 // TestShutdownQuiet: a stop that waits for quiet ends when it is quiet, not
 // when the time for the last flush is over.

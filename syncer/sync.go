@@ -95,6 +95,7 @@ type meeting struct {
 	work   func() // starts the workers, once
 	owed   bool   // a pull has failed
 	lost   bool   // the last look at the others has failed
+	unsure bool   // it is not known whether conditions are honoured
 	tidied time.Time
 }
 
@@ -137,7 +138,16 @@ func (m *meeting) getInStep(ctx context.Context) error {
 		return err
 	}
 	if !m.readOnly() { // before anything is written
-		if err := m.insist(ctx, never, func() error { return m.tryConditions(ctx) }); err != nil {
+		tries := 0
+		if err := m.insist(ctx, never, func() error {
+			tries++
+			err := m.tryConditions(ctx)
+			if m.unsure = err != nil && tries == conditionTries && ctx.Err() == nil; m.unsure {
+				m.log.Warn("could not find out whether the store honours conditional writes; assuming that it does, and asking on", "error", err)
+				return nil
+			}
+			return err
+		}); err != nil {
 			return err
 		}
 	}
@@ -192,6 +202,10 @@ func (m *meeting) tidyUp(ctx context.Context) {
 		m.log.Info("dropped unfinished uploads that a crash had left behind", "uploads", n)
 	}
 }
+
+// conditionTries is how often a store is asked before anything else: it takes a
+// dozen requests, and one that refuses every third may never get through them.
+const conditionTries = 4
 
 // tryConditions learns whether the store honours conditional writes, and says
 // what it means if not. A store that does not answer is asked again; where the
@@ -261,6 +275,7 @@ func (m *meeting) lookAround(ctx context.Context) error {
 		} else {
 			m.abortUnfinished(ctx)
 		}
+		m.unsure = m.unsure && m.tryConditions(ctx) != nil
 		pull = m.owed || news || len(others) > 0
 	}
 	if !pull && !m.listDue(time.Now()) {
