@@ -167,11 +167,12 @@ func TestStateDamaged(t *testing.T) {
 				if rng.IntN(2) == 0 {
 					w.restore("with the volume kept and the state damaged")
 				}
-				w.calmEnd()
+				w.settle()
 				if n := g.wrote(); n > 0 {
 					w.fatal(fmt.Sprintf("%d objects were changed, though volume and bucket were the same", n))
 				}
 				w.onlyWhatIsMissing(g, w.partOf())
+				w.calmEnd() // whose verify reads all
 				w.count("damaged at rest")
 
 				w.killing(g, rng, func() *child {

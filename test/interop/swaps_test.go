@@ -61,16 +61,20 @@ func TestSwaps(t *testing.T) {
 	// What cannot be an object leaves the one that was there alone.
 	pipes := map[string]string{}
 	eachSwap(func(path string, was, is int) {
+		if forms[is].name == "pipe" {
+			pipes[path] = "a named pipe"
+		}
+	})
+	from.wantUnsyncable(pipes)
+	eachSwap(func(path string, was, is int) {
 		if forms[is].name != "pipe" {
 			return
 		}
-		pipes[path] = "a named pipe"
 		l.check(os.Remove(from.path(path)))
 		if name := forms[was].name; name == "file" || name == "link" {
 			forms[was].make(from, path)
 		}
 	})
-	from.wantUnsyncable(pipes)
 
 	to := l.node()
 	to.restore()
