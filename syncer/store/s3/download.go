@@ -16,8 +16,15 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
-// minParallel is the size from which an object is fetched as several ranges.
-const minParallel = 32 << 20
+const (
+	// minParallel is the size from which an object is fetched as several ranges.
+	minParallel = 32 << 20
+	// maxRange bounds one of them. Each costs the store a look at the object
+	// before the first byte, so long ones are cheaper; a range that breaks is
+	// taken up where it broke, so they risk nothing. But the last ones should
+	// end at about the same time.
+	maxRange = 64 << 20
+)
 
 // Download implements [store.Store]. A connection that breaks in the middle is
 // taken up where it broke.
@@ -86,7 +93,7 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 		return s.downloadWhole(ctx, key, etag, size, dst)
 	}
 
-	length := partSize(size, s.partSize)
+	length := s.rangeLength(size)
 	if d.partLength > 0 {
 		length = d.partLength
 	}
@@ -110,6 +117,14 @@ func (s *Store) downloadRanges(ctx context.Context, key, etag string, size int64
 		return info, err
 	}
 	return info, d.checkPieces(pieces)
+}
+
+// rangeLength is such that all workers have about as much to fetch, and that
+// no range begins in the middle of a block of zeroes.
+func (s *Store) rangeLength(size int64) int64 {
+	const unit = partWorkers << 20
+	each := (size + unit - 1) / unit << 20
+	return max(s.partSize, min(each, maxRange))
 }
 
 // sameState is the ETag that fetches more of what info describes, which was
