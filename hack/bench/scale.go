@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -121,6 +122,7 @@ func runScale(ctx context.Context, args []string) (err error) {
 	if *one > 0 {
 		shapes = append(shapes, shape{files: *one, oneFolder: true})
 	}
+	slices.SortStableFunc(shapes, func(a, b shape) int { return cmp.Compare(a.files, b.files) })
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 
