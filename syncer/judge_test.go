@@ -153,6 +153,57 @@ func TestDeletionsBesideSlowListings(t *testing.T) {
 	b.mustStop()
 }
 
+// gated has the upload of some objects wait until it may go on.
+type gated struct {
+	store.Store
+	gates   map[string]chan struct{} // by key
+	arrived chan string
+}
+
+func (s *gated) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	if gate := s.gates[u.Key]; gate != nil {
+		s.arrived <- u.Key
+		<-gate
+	}
+	return s.Store.Upload(ctx, u)
+}
+
+// TestDeletionsUnderTraffic: there is always an upload under way, and one more
+// deletion after it. Those that came before have their turn.
+func TestDeletionsUnderTraffic(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	first, second := make(chan struct{}), make(chan struct{})
+	s := &gated{gates: map[string]chan struct{}{"app/first": first, "app/second": second}, arrived: make(chan string, 9)}
+	n.wrap = func(real store.Store) store.Store { s.Store = real; return s }
+	n.start()
+	n.fill(9)
+	gone := func(key string) bool {
+		b, err := n.engine.base.Get(key)
+		n.do(err)
+		return b == nil
+	}
+	n.write("first", "x")
+	<-s.arrived
+	n.remove("d0/0")
+	n.await("held", func() bool { return n.engine.dirty.Held().Keys == 1 })
+	n.write("second", "x")
+	<-s.arrived
+	n.remove("d0/3")
+	n.await("held", func() bool { return n.engine.dirty.Held().Keys == 2 })
+	if gone("d0/0") {
+		t.Error("deleted before what was under way when it was found")
+	}
+	close(first)
+	n.await("deleted", func() bool { return gone("d0/0") })
+	if gone("d0/3") {
+		t.Error("deleted before what was under way when it was found")
+	}
+	close(second)
+	n.flush()
+	n.hasKeys(9)
+	n.mustStop()
+}
+
 // TestHeldForLong: the status says what deletions wait for.
 func TestHeldForLong(t *testing.T) {
 	n := newRig(t, testenv.MinIO(t)).node(t)

@@ -31,6 +31,9 @@ type crowd struct {
 
 func (c *crowd) len() int { return len(c.present) + len(c.absent) }
 
+// heldBy reports whether there are some, which all began to be held by then.
+func (c *crowd) heldBy(by time.Time) bool { return c.len() > 0 && !c.last.After(by) }
+
 func (c *crowd) has(print uint64) (absent, ok bool) {
 	if _, ok = c.present[print]; ok {
 		return false, true
@@ -116,11 +119,12 @@ func (s *Set) revive(it *item) {
 	from := s.crushed
 	absent, ok := s.crushed.take(print)
 	if ok {
-		it.heldAt = from.first
-		if front := s.held.Front(); front != nil { // the list is in order
-			it.heldAt = earlier(it.heldAt, front.Value.(*item).heldAt)
+		// It may be the one that came last; and the list is in order.
+		it.heldAt = from.last
+		if back := s.held.Back(); back != nil {
+			it.heldAt = later(it.heldAt, back.Value.(*item).heldAt)
 		}
-		it.held = s.held.PushFront(it)
+		it.held = s.held.PushBack(it)
 		s.unseen++
 	} else {
 		from = s.released
