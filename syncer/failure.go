@@ -140,7 +140,7 @@ func (e *Engine) tryUpload(ctx context.Context, w dirty.Work, item plan.Item) (r
 		e.room.ok()
 	}
 	if err != nil {
-		e.notSent(item, err)
+		e.notSent(item)
 	}
 	return r, err
 }
