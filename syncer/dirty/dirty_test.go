@@ -865,9 +865,10 @@ func TestFoundDoesNotWaitForBackoffs(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 			defer cancel()
-			if err := b.Found(ctx, "too many", nil); err == nil {
+			if err := b.Found(ctx, "too many", nil); err == nil || !b.Stuck() {
 				t.Error("it takes ever more")
 			}
+			b.found("more0", remote("1")) // which is no more
 			for range 30 {
 				b.Done(b.next().Key, dirty.Settled, "")
 			}

@@ -242,7 +242,16 @@ func (s *Set) queued(f func(*item) bool) *item {
 // time. Held deletions that nothing is to be done about do not count, and of
 // those in a backoff there may be more: they would keep a scan waiting for as
 // long as they fail.
-func (s *Set) full() bool { return s.active() >= s.limit || s.waiting >= waitingMax*s.limit }
+func (s *Set) full() bool { return s.active() >= s.limit || s.stuck() }
+
+func (s *Set) stuck() bool { return s.waiting >= waitingMax*s.limit }
+
+// Stuck reports whether so many paths are in a backoff that no others are taken.
+func (s *Set) Stuck() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stuck()
+}
 
 func (s *Set) active() int { return len(s.due) - s.waiting + len(s.flying) }
 
