@@ -7,6 +7,8 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,6 +124,51 @@ func TestHalfAListingIsNotJudged(t *testing.T) {
 	proxy.honest()
 	b.await("halted", func() bool { return condition(b) == status.Halted })
 	b.hasFiles(200)
+	b.mustStop()
+}
+
+// asked counts the questions about files, and about damage to them.
+type asked struct {
+	store.Store
+	times atomic.Int64
+}
+
+func (s *asked) Stat(ctx context.Context, key string) (store.Object, error) {
+	if strings.HasPrefix(key, "app/d") || strings.Contains(key, contract.DamagedPrefix) {
+		s.times.Add(1)
+	}
+	return s.Store.Stat(ctx, key)
+}
+
+// TestHaltedBesideListings: deletions that are held back cost no request each
+// time that the bucket is listed.
+func TestHaltedBesideListings(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	a := r.node(t)
+	a.start()
+	a.fill(30)
+	a.mustStop()
+	proxy := r.between(t)
+	b := r.node(t, func(c *Config) { c.Mode = contract.ModeReadOnly })
+	b.attendEvery = 100 * time.Millisecond
+	s := &asked{}
+	b.wrap = func(real store.Store) store.Store { s.Store = real; return s }
+	b.restore()
+	b.start()
+	proxy.answers(slowDown(listsFiles)) // all go together
+	b.listsAgain(proxy, 2)
+	for _, key := range r.keys(t, "app/") {
+		b.do(r.server.Client(t).RemoveObject(t.Context(), r.bucket, "app/"+key, removeOptions()))
+	}
+	proxy.honest()
+	b.await("halted", func() bool { return b.engine.Status().HaltedDeletes == 30 })
+	b.listsAgain(proxy, 2) // the first may have begun before
+	before := s.times.Load()
+	b.listsAgain(proxy, 3)
+	if n := s.times.Load() - before; n > 0 {
+		t.Errorf("%d requests for deletions that are known and held", n)
+	}
+	b.hasFiles(30)
 	b.mustStop()
 }
 

@@ -110,7 +110,7 @@ func (s *Set) crush(it *item) {
 	s.unhold(it)
 	delete(s.items, it.Key)
 	s.crushed.span(crowd{seq: it.seq, since: it.Since, first: it.heldAt, last: it.heldAt})
-	s.crushed.put(s.print(it.Key), it.Remote != nil && it.Remote.Object == nil)
+	s.crushed.put(s.print(it.Key), it.Remote.absent())
 }
 
 // revive makes it, which is new, what the set knows of its key from a crowd.
@@ -197,6 +197,19 @@ func (s *Set) releaseOne(ctx context.Context, key string) (left int, err error) 
 	now := time.Now()
 	s.schedule(s.fresh(key, now), now)
 	return s.released.len(), nil
+}
+
+// Holds reports whether the deletion of key is held already that a pass has found
+// which knows this of the bucket. Then there is nothing new to be looked at, and
+// of a million there would be a million looks after each listing.
+func (s *Set) Holds(key string, remote *Remote) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it := s.items[key]; it != nil {
+		return it.held != nil && it.index < 0 && !it.flying && it.Remote.absent() == remote.absent()
+	}
+	absent, ok := s.crushed.has(s.print(key))
+	return ok && absent == remote.absent()
 }
 
 // Recheck says that a scan found no difference at key. If its deletion is held,

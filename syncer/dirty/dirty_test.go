@@ -632,6 +632,43 @@ func TestHeldIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// A deletion that is found again is nothing new, if it is the same one.
+func TestHolds(t *testing.T) {
+	there, absent := remote("1"), &dirty.Remote{}
+	for _, room := range []int{100, 0} {
+		inBubble(t, func(t *testing.T, b bench) {
+			b.Set = dirty.NewHolding(100, room)
+			is := func(key string, remote *dirty.Remote, want bool) {
+				t.Helper()
+				if b.Holds(key, remote) != want {
+					t.Errorf("room for %d, %s: %v", room, key, !want)
+				}
+			}
+			is("here", absent, false)
+			b.found("here", absent) // and not in the bucket
+			is("here", absent, false)
+			b.next()
+			is("here", absent, false)
+			b.Done("here", dirty.Hold, "")
+			b.hold("there")
+			is("here", absent, true)
+			is("here", nil, false)
+			is("here", there, false)
+			is("there", nil, true)
+			is("there", there, true)
+			is("there", absent, false)
+			b.Touch("there")
+			is("there", there, false)
+			b.next()
+			is("there", there, false)
+			b.Done("there", dirty.Hold, "")
+			is("there", there, true)
+			b.Release(b.Held().Ripe)
+			is("there", there, false)
+		})
+	}
+}
+
 // What came to be held after somebody had looked, and while he decided, is not
 // let go with what he has seen.
 func TestReleaseWhatWasSeen(t *testing.T) {

@@ -54,6 +54,8 @@ const (
 // Remote is what a listing said of a path; Object is nil where it is absent.
 type Remote struct{ Object *entry.Remote }
 
+func (r *Remote) absent() bool { return r != nil && r.Object == nil }
+
 // Work is one path to look at.
 type Work struct {
 	Key string
