@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/attrs"
@@ -91,6 +92,7 @@ type Engine struct {
 
 	attendEvery time.Duration // to look for other writers, or at the bucket
 	failingMax  int           // paths that fail and are kept, to be tried again soon
+	crowdedOut  atomic.Bool   // others fail, too, and only a scan finds them again
 
 	// mu guards what the passes learn.
 	mu        sync.Mutex

@@ -17,6 +17,7 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
@@ -286,6 +287,74 @@ func TestManyFailingPulls(t *testing.T) {
 	b.mustStop()
 	a.mustStop()
 	b.equals(a)
+}
+
+// TestManyFailingPushes: of more uploads that fail than are kept to be tried
+// again all are counted, with the reason; scans end and deletions go on; and
+// when the store takes them all get there by themselves.
+func TestManyFailingPushes(t *testing.T) {
+	server := testenv.MinIO(t)
+	for kind, why := range map[string]error{"store full": store.ErrFull, "denied": store.ErrAccessDenied} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			const files = 30
+			n := newRig(t, server).node(t)
+			n.failingMax = 3
+			refuses := n.pick(&picky{key: "app/new/", upload: why})
+			n.start()
+			n.fill(5)
+			for i := range files {
+				n.write(fmt.Sprintf("new/%02d", i), "x")
+			}
+			n.await("counted", func() bool {
+				s := n.engine.Status()
+				return s.UnsyncableByReason[kind] > 0 && s.Pending > 0 && s.Unsyncable+s.Pending >= files &&
+					s.Condition == conditionOf(why)
+			})
+			n.do(n.engine.scanNow(t.Context()))
+			n.remove("d0/0")
+			n.await("deleted", func() bool { b, err := n.engine.base.Get("d0/0"); return b == nil && err == nil })
+			refuses.off.Store(true)
+			n.await("all there", func() bool {
+				s := n.engine.Status()
+				return s.Condition == status.OK && s.Pending == 0 && s.Unsyncable == 0
+			})
+			n.hasKeys(files + 4)
+			n.mustStop()
+			n.verify()
+		})
+	}
+}
+
+// TestRestoreStuckForRoom: so much does not fit into the volume that the listing
+// does not get on, and what would make room waits for its end. The restore says
+// that the volume is too small.
+func TestRestoreStuckForRoom(t *testing.T) {
+	if !rootOnly(t) {
+		return
+	}
+	t.Parallel()
+	r := newRig(t, testenv.MinIO(t))
+	a, b := r.node(t), r.node(t)
+	mountSmall(t, b.dir, "4m")
+	a.start()
+	a.write("a-old", "x")
+	a.write("small", "x")
+	a.flush()
+	b.restore()
+	a.remove("a-old")
+	for i := range 60 {
+		a.write(fmt.Sprintf("large/%02d", i), strings.Repeat("l", 1<<20))
+	}
+	a.flush()
+	a.mustStop()
+	e := b.open()
+	e.dirty = dirty.New(2)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testPatience)
+	defer cancel()
+	if err := e.Restore(ctx); !errors.Is(err, tree.ErrFull) {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestFlushBesideAFailingPull: what is written here gets to the bucket, and a

@@ -64,10 +64,14 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		// better than one that never was.
 		return result{outcome: dirty.Unrest, reason: "never rests: it changes while it is read"}
 	case errors.Is(err, store.ErrFull):
-		e.storeFull(w.Key, err)
+		e.storeFull(err)
+		if e.tooMany(w.Key) {
+			return e.giveUp(w.Key, "store full: "+err.Error(), err)
+		}
+		e.state.failAt(w.Key, err)
 		return result{outcome: dirty.Failed, reason: err.Error()}
 	case errors.Is(err, store.ErrAccessDenied) && !e.restoring() && e.admitted(ctx):
-		kind = "" // it is not for the volume to do without
+		kind = "denied: "
 		lasting = err
 	case storeWide(err):
 		if e.restoring() && fatalForRestore(err) {
@@ -99,8 +103,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 			e.abort(err)
 		}
 	}
-	if kind != "" && !e.restoring() && e.dirty.Waiting() >= e.failingMax && !e.state.holds(w.Key) {
-		// Those that are kept tell when it is over.
+	if e.tooMany(w.Key) {
 		return e.giveUp(w.Key, kind+err.Error(), err)
 	}
 	if lasting != nil {
@@ -117,15 +120,36 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	return result{outcome: dirty.Failed, reason: err.Error()}
 }
 
+// tooMany reports whether so many paths fail that key, which does as well, is not
+// kept to be tried again: those that are tell when it is over.
+func (e *Engine) tooMany(key string) bool {
+	many := !e.restoring() && e.dirty.Waiting() >= e.failingMax && !e.state.holds(key)
+	if many {
+		e.crowdedOut.Store(true)
+	}
+	return many
+}
+
+// takesAgain: the store has taken an upload, or a deletion, which makes room.
+// When most of those got through that had failed and were kept, it is time to
+// find the others.
+func (e *Engine) takesAgain() {
+	e.room.ok()
+	if e.crowdedOut.Load() && e.dirty.Waiting() <= e.failingMax/2 && e.crowdedOut.Swap(false) {
+		e.requestScan("")
+	}
+}
+
 // roomToCome reports whether a restore into a full volume has reason to go on:
 // an earlier one has left files there that the bucket has no more, and they go
-// once everything was listed.
+// once everything was listed; which does not end where too much waits for room.
 func (e *Engine) roomToCome(w dirty.Work) bool {
 	e.mu.Lock()
 	kept, listing := e.kept, e.scanning > 0
 	e.mu.Unlock()
+	forEver := listing && e.dirty.Stuck()
 	return kept && e.state.snapshot().HaltedDeletes == 0 &&
-		(listing || w.Attempts < patience || e.dirty.Deleting())
+		(w.Attempts < patience || !forEver && (listing || e.dirty.Deleting()))
 }
 
 // errNoRoomYet: the store was full a moment ago, and is asked again later.
@@ -137,18 +161,17 @@ func (e *Engine) tryUpload(ctx context.Context, w dirty.Work, item plan.Item) (r
 	if e.room.closed() {
 		err = errNoRoomYet
 	} else if r, err = e.upload(ctx, w, item); err == nil {
-		e.room.ok()
+		e.takesAgain()
 	}
 	if err != nil {
-		e.notSent(item, err)
+		e.notSent(item)
 	}
 	return r, err
 }
 
 // storeFull notes that an upload found no room. Nothing else has to wait for
 // that, least of all the deletions that make room.
-func (e *Engine) storeFull(key string, err error) {
-	e.state.failAt(key, err)
+func (e *Engine) storeFull(err error) {
 	if errors.Is(err, errNoRoomYet) {
 		return
 	}

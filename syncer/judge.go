@@ -26,11 +26,16 @@ const (
 // under way when they were found (a renamed file reaches the bucket under its
 // new name before the old one goes), and only if they do not look like an
 // accident.
-type judge struct{ wake chan struct{} }
+type judge struct {
+	wake chan struct{}
+	// recount is when it may be counted again what takes part, which may take
+	// seconds, after it was found that too much of it would go.
+	recount time.Time
+}
 
 func newJudge() judge { return judge{wake: make(chan struct{}, 1)} }
 
-func (j judge) poke() {
+func (j *judge) poke() {
 	select {
 	case j.wake <- struct{}{}:
 	default:
@@ -62,6 +67,7 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 	if held.Keys == 0 {
 		e.halt(0)
 		e.state.held("")
+		e.judge.recount = time.Time{}
 		return time.Hour
 	}
 	confirmed, obstacle := e.obstacle(held)
@@ -76,7 +82,11 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 		if now.Sub(held.Last) < judgeQuiet && now.Sub(held.First) < judgeMax {
 			return judgeTick
 		}
-		total, err := e.visible()
+		if rest := e.judge.recount.Sub(now); rest > 0 {
+			return rest
+		}
+		// The guard allows any batch that is less than half.
+		total, err := e.visible(2 * int64(held.Keys))
 		if err != nil {
 			e.log.Error("could not judge deletions; they are held on", "error", err)
 			return haltedTick
@@ -84,11 +94,13 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 		batch := plan.Batch{Deletes: int64(held.Keys), Total: total, Witnessed: held.Witnessed}
 		if plan.Suspicious(batch) {
 			e.halt(batch.Deletes)
-			return max(haltedTick, 20*time.Since(now)) // counting may take long
+			rest := 20 * time.Since(now) // counting may take long
+			e.judge.recount = now.Add(rest)
+			return max(haltedTick, rest)
 		}
 	}
 	e.halt(0)
-	e.dirty.Release()
+	e.dirty.Release(held.Ripe) // and not what came meanwhile
 	if err := e.dirty.ReleaseRest(ctx, e.baseKeys()); err != nil && ctx.Err() == nil {
 		e.log.Error("could not find all deletions that may go; the others are held on", "error", err)
 	}
@@ -107,7 +119,7 @@ func (e *Engine) obstacle(held dirty.Held) (confirmed bool, why string) {
 		why = "the last listing of the bucket failed"
 	case e.scanning > 0:
 		why = "a scan is under way"
-	case held.Awaited != "":
+	case held.Ripe.IsZero():
 		why = legible(held.Awaited) + " was changed before them and is not synced yet"
 	}
 	return e.confirming > 0 || e.travels, why
@@ -134,9 +146,9 @@ func (e *Engine) concluded(dir string, listed bool, deletions int, err error) (c
 	return before != doubt{} && e.doubt == doubt{}
 }
 
-// visible is how many entries take part: those that a filter hides are no
-// measure of those that it shows.
-func (e *Engine) visible() (n int64, err error) {
+// visible is how many entries take part, or a number beyond enough: those that a
+// filter hides are no measure of those that it shows.
+func (e *Engine) visible(enough int64) (n int64, err error) {
 	if e.filter.ShowsAll() {
 		return e.base.Len(), nil
 	}
@@ -146,6 +158,9 @@ func (e *Engine) visible() (n int64, err error) {
 		}
 		if e.filter.Match(b.Key) {
 			n++
+		}
+		if n > enough {
+			break
 		}
 	}
 	return n, nil

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,6 +127,51 @@ func TestHalfAListingIsNotJudged(t *testing.T) {
 	b.mustStop()
 }
 
+// asked counts the questions about files, and about damage to them.
+type asked struct {
+	store.Store
+	times atomic.Int64
+}
+
+func (s *asked) Stat(ctx context.Context, key string) (store.Object, error) {
+	if strings.HasPrefix(key, "app/d") || strings.Contains(key, contract.DamagedPrefix) {
+		s.times.Add(1)
+	}
+	return s.Store.Stat(ctx, key)
+}
+
+// TestHaltedBesideListings: deletions that are held back cost no request each
+// time that the bucket is listed.
+func TestHaltedBesideListings(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	a := r.node(t)
+	a.start()
+	a.fill(30)
+	a.mustStop()
+	proxy := r.between(t)
+	b := r.node(t, func(c *Config) { c.Mode = contract.ModeReadOnly })
+	b.attendEvery = 100 * time.Millisecond
+	s := &asked{}
+	b.wrap = func(real store.Store) store.Store { s.Store = real; return s }
+	b.restore()
+	b.start()
+	proxy.answers(slowDown(listsFiles)) // all go together
+	b.listsAgain(proxy, 2)
+	for _, key := range r.keys(t, "app/") {
+		b.do(r.server.Client(t).RemoveObject(t.Context(), r.bucket, "app/"+key, removeOptions()))
+	}
+	proxy.honest()
+	b.await("halted", func() bool { return b.engine.Status().HaltedDeletes == 30 })
+	b.listsAgain(proxy, 2) // the first may have begun before
+	before := s.times.Load()
+	b.listsAgain(proxy, 3)
+	if n := s.times.Load() - before; n > 0 {
+		t.Errorf("%d requests for deletions that are known and held", n)
+	}
+	b.hasFiles(30)
+	b.mustStop()
+}
+
 // slowLists takes longer for a listing than it is to the next.
 type slowLists struct{ store.Store }
 
@@ -151,6 +198,57 @@ func TestDeletionsBesideSlowListings(t *testing.T) {
 	a.hasKeys(8)
 	a.mustStop()
 	b.mustStop()
+}
+
+// gated has the upload of some objects wait until it may go on.
+type gated struct {
+	store.Store
+	gates   map[string]chan struct{} // by key
+	arrived chan string
+}
+
+func (s *gated) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	if gate := s.gates[u.Key]; gate != nil {
+		s.arrived <- u.Key
+		<-gate
+	}
+	return s.Store.Upload(ctx, u)
+}
+
+// TestDeletionsUnderTraffic: there is always an upload under way, and one more
+// deletion after it. Those that came before have their turn.
+func TestDeletionsUnderTraffic(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	first, second := make(chan struct{}), make(chan struct{})
+	s := &gated{gates: map[string]chan struct{}{"app/first": first, "app/second": second}, arrived: make(chan string, 9)}
+	n.wrap = func(real store.Store) store.Store { s.Store = real; return s }
+	n.start()
+	n.fill(9)
+	gone := func(key string) bool {
+		b, err := n.engine.base.Get(key)
+		n.do(err)
+		return b == nil
+	}
+	n.write("first", "x")
+	<-s.arrived
+	n.remove("d0/0")
+	n.await("held", func() bool { return n.engine.dirty.Held().Keys == 1 })
+	n.write("second", "x")
+	<-s.arrived
+	n.remove("d0/3")
+	n.await("held", func() bool { return n.engine.dirty.Held().Keys == 2 })
+	if gone("d0/0") {
+		t.Error("deleted before what was under way when it was found")
+	}
+	close(first)
+	n.await("deleted", func() bool { return gone("d0/0") })
+	if gone("d0/3") {
+		t.Error("deleted before what was under way when it was found")
+	}
+	close(second)
+	n.flush()
+	n.hasKeys(9)
+	n.mustStop()
 }
 
 // TestHeldForLong: the status says what deletions wait for.

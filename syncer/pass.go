@@ -88,6 +88,9 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 			e.state.expected(item.Remote.Size)
 		case plan.DeleteRemote, plan.DeleteLocal:
 			deletions++
+			if e.dirty.Holds(item.Key, hint) {
+				continue
+			}
 		}
 		if err := e.dirty.Found(ctx, item.Key, hint); err != nil {
 			return err

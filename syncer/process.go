@@ -315,7 +315,7 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 		return result{}, err
 	}
 	e.metrics.Deletes(metrics.Remote)
-	e.room.ok() // there may be some now
+	e.takesAgain()
 	e.synced(item.Key)
 	if parent := parentKey(item.Key); parent != "" {
 		e.dirty.TouchFor(parent, item.Key) // it may be empty now, and need an object to exist

@@ -1,14 +1,12 @@
 package syncer
 
 import (
-	"errors"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
-	"github.com/minio-sidecar/minio-sidecar/syncer/store"
-	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
 // unsentMax bounds the memory that is spent on telling renames from deletions
@@ -84,10 +82,10 @@ func (u *unsent) nameNow(b entry.Base) string {
 	return key
 }
 
-// notSent notes that the upload of item has failed. One that is in the way of
-// the other name is waited for by nobody: it waits itself.
-func (e *Engine) notSent(item plan.Item, err error) {
-	if item.Local.Inode == 0 || errors.Is(err, store.ErrKeyConflict) || errors.Is(err, tree.ErrBlocked) {
+// notSent notes that the upload of item has failed, or waits for what is in its
+// way.
+func (e *Engine) notSent(item plan.Item) {
+	if item.Local.Inode == 0 {
 		return
 	}
 	if item.Base != nil && item.Base.Local.Inode == item.Local.Inode {
@@ -117,6 +115,33 @@ func (e *Engine) renamedTo(b entry.Base) string {
 	}
 	if l, _, ok, err := e.tree.Lookup(name); err == nil && (!ok || l.Inode != b.Local.Inode) {
 		e.sent(name, false) // it has gone, and no event said so; b is looked at again
+		return name
+	}
+	if e.waitsForItself(b.Key, name) {
+		return ""
 	}
 	return name
+}
+
+// tangleMax bounds how many files are followed that wait for each other.
+const tangleMax = 100
+
+// waitsForItself reports whether the object of key has to go before there is
+// room for the name that its file has by now. It may be in the way itself; or in
+// the way of another new name, of a file whose old one is in the way, and so on,
+// as where a file and a folder change places. Of such a ring the first goes.
+func (e *Engine) waitsForItself(key, name string) bool {
+	for range tangleMax {
+		if strings.HasPrefix(name, key+"/") || strings.HasPrefix(key, name+"/") {
+			return true
+		}
+		b, err := e.inTheWay(name)
+		if err != nil || b == nil || b.Key < key {
+			return false
+		}
+		if name = e.unsent.nameNow(*b); name == "" {
+			return false
+		}
+	}
+	return false
 }

@@ -3,7 +3,10 @@ package syncer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,4 +75,112 @@ func TestSwap(t *testing.T) {
 	b := a.rig.node(t)
 	b.restore()
 	b.equals(a)
+}
+
+// lastCopy fails the test when an object is deleted that has the last copy of
+// what is in it.
+type lastCopy struct {
+	store.Store
+	t       *testing.T
+	content string
+}
+
+func (s *lastCopy) Delete(ctx context.Context, key, etag string) error {
+	holds := func(key string) bool {
+		content, _, err := s.Read(ctx, key)
+		return err == nil && string(content) == s.content
+	}
+	if holds(key) {
+		copies := 0
+		for obj, err := range s.List(ctx, "app/") {
+			if err == nil && holds(obj.Key) {
+				copies++
+			}
+		}
+		if copies < 2 {
+			s.t.Errorf("%q is deleted, and nothing else is there of its content", key)
+		}
+	}
+	return s.Store.Delete(ctx, key, etag)
+}
+
+// TestRenamedIntoAPlaceThatIsTaken: the object of a renamed file stays until its
+// new name is in the bucket, though something has to go before there is room; or
+// for good, as where MinIO keeps versions of a file and takes nothing into a
+// folder of that name.
+func TestRenamedIntoAPlaceThatIsTaken(t *testing.T) {
+	server := testenv.MinIO(t)
+	for _, versioned := range []bool{false, true} {
+		for name, c := range map[string]struct {
+			taken, new string
+		}{
+			"a file where the folder is to be": {"d", "d/y"},
+			"a folder where the file is to be": {"d/z", "d"},
+		} {
+			t.Run(fmt.Sprintf("%s, versioned %v", name, versioned), func(t *testing.T) {
+				t.Parallel()
+				r := &rig{server: server, bucket: server.NewBucket(t, versioned), endpoint: server.Endpoint}
+				n := r.node(t)
+				n.wrap = func(real store.Store) store.Store { return &lastCopy{real, t, "the only copy"} }
+				n.start()
+				n.write(c.taken, "in the way")
+				n.write("x", "the only copy")
+				n.write("stays", "1")
+				n.flush()
+				n.remove("d")
+				n.do(os.MkdirAll(filepath.Dir(n.path(c.new)), 0o755))
+				n.do(os.Rename(n.path("x"), n.path(c.new)))
+				want := []string{c.new, "stays"}
+				if versioned && c.new == "d/y" {
+					want = []string{"stays", "x"}
+					var unsynced *UnsyncedError
+					if err := n.stop(); !errors.As(err, &unsynced) || !strings.Contains(err.Error(), "d/y (blocked") {
+						t.Errorf("stop: %v", err)
+					}
+				} else {
+					n.flush()
+					n.verify()
+					n.mustStop()
+				}
+				if keys := r.keys(t, "app/"); !slices.Equal(keys, want) {
+					t.Errorf("the bucket has %q, want %q", keys, want)
+				}
+			})
+		}
+	}
+}
+
+// TestTradePlaces: files and folders get each other's names. Each waits for the
+// other, and yet all get there.
+func TestTradePlaces(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	n.wrap = func(real store.Store) store.Store { return &neverBoth{real, t} }
+	n.start()
+	n.write("a", "was a")
+	n.write("b/x", "was b/x")
+	n.write("b/y/z", "was b/y/z")
+	n.write("into-itself", "1")
+	n.write("out/of/itself", "2")
+	n.write("stays", "3")
+	n.flush()
+	move := func(from, to string) {
+		t.Helper()
+		n.do(os.MkdirAll(filepath.Dir(n.path(to)), 0o755))
+		n.do(os.Rename(n.path(from), n.path(to)))
+	}
+	move("a", "t")
+	move("b", "a")
+	move("t", "b")
+	move("into-itself", "t")
+	move("t", "into-itself/x")
+	move("out/of/itself", "t")
+	n.remove("out")
+	move("t", "out")
+	n.flush()
+	want := []string{"a/x", "a/y/z", "b", "into-itself/x", "out", "stays"}
+	if keys := n.rig.keys(t, "app/"); !slices.Equal(keys, want) {
+		t.Errorf("the bucket has %q, want %q", keys, want)
+	}
+	n.verify()
+	n.mustStop()
 }

@@ -94,31 +94,34 @@ func (e *Engine) outgoing(ctx context.Context, item plan.Item) (u store.Upload, 
 // deleted, however much later. Where deletions are not applied there is nothing
 // to wait for.
 func (e *Engine) hasRoom(key string) error {
+	b, err := e.inTheWay(key)
+	if err == nil && b != nil {
+		err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
+	}
+	return err
+}
+
+// inTheWay is something that the bucket has, and that has to go before it has
+// room for key; nil if there is nothing.
+func (e *Engine) inTheWay(key string) (*entry.Base, error) {
 	if !e.cfg.Delete {
-		return nil
+		return nil, nil
 	}
 	for i := range len(key) {
 		if key[i] != '/' {
 			continue
 		}
-		b, err := e.base.Get(key[:i])
-		if err == nil && b != nil {
-			err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
-		}
-		if err != nil {
-			return err
+		if b, err := e.base.Get(key[:i]); b != nil || err != nil {
+			return b, err
 		}
 	}
 	if entry.IsDir(key) {
-		return nil
+		return nil, nil
 	}
-	for _, err := range e.base.Range(key + "/") {
-		if err == nil {
-			err = fmt.Errorf("upload %s: %w", key, store.ErrKeyConflict)
-		}
-		return err
+	for b, err := range e.base.Range(key + "/") {
+		return &b, err
 	}
-	return nil
+	return nil, nil
 }
 
 // put uploads the state l, and writes down beforehand that it is about to.

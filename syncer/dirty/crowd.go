@@ -31,6 +31,9 @@ type crowd struct {
 
 func (c *crowd) len() int { return len(c.present) + len(c.absent) }
 
+// heldBy reports whether there are some, which all began to be held by then.
+func (c *crowd) heldBy(by time.Time) bool { return c.len() > 0 && !c.last.After(by) }
+
 func (c *crowd) has(print uint64) (absent, ok bool) {
 	if _, ok = c.present[print]; ok {
 		return false, true
@@ -107,7 +110,7 @@ func (s *Set) crush(it *item) {
 	s.unhold(it)
 	delete(s.items, it.Key)
 	s.crushed.span(crowd{seq: it.seq, since: it.Since, first: it.heldAt, last: it.heldAt})
-	s.crushed.put(s.print(it.Key), it.Remote != nil && it.Remote.Object == nil)
+	s.crushed.put(s.print(it.Key), it.Remote.absent())
 }
 
 // revive makes it, which is new, what the set knows of its key from a crowd.
@@ -116,11 +119,12 @@ func (s *Set) revive(it *item) {
 	from := s.crushed
 	absent, ok := s.crushed.take(print)
 	if ok {
-		it.heldAt = from.first
-		if front := s.held.Front(); front != nil { // the list is in order
-			it.heldAt = earlier(it.heldAt, front.Value.(*item).heldAt)
+		// It may be the one that came last; and the list is in order.
+		it.heldAt = from.last
+		if back := s.held.Back(); back != nil {
+			it.heldAt = later(it.heldAt, back.Value.(*item).heldAt)
 		}
-		it.held = s.held.PushFront(it)
+		it.held = s.held.PushBack(it)
 		s.unseen++
 	} else {
 		from = s.released
@@ -193,6 +197,19 @@ func (s *Set) releaseOne(ctx context.Context, key string) (left int, err error) 
 	now := time.Now()
 	s.schedule(s.fresh(key, now), now)
 	return s.released.len(), nil
+}
+
+// Holds reports whether the deletion of key is held already that a pass has found
+// which knows this of the bucket. Then there is nothing new to be looked at, and
+// of a million there would be a million looks after each listing.
+func (s *Set) Holds(key string, remote *Remote) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if it := s.items[key]; it != nil {
+		return it.held != nil && it.index < 0 && !it.flying && it.Remote.absent() == remote.absent()
+	}
+	absent, ok := s.crushed.has(s.print(key))
+	return ok && absent == remote.absent()
 }
 
 // Recheck says that a scan found no difference at key. If its deletion is held,

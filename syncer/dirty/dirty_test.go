@@ -542,12 +542,13 @@ func TestHold(t *testing.T) {
 		b.nextAt(25*ms, "b")
 		time.Sleep(75 * ms)
 		b.Done("b", dirty.Hold, "delete remote")
-		want := dirty.Held{Keys: 2, First: b.start, Last: b.start.Add(100 * ms)}
+		last := b.start.Add(100 * ms)
+		want := dirty.Held{Keys: 2, First: b.start, Last: last, Ripe: last}
 		if h := b.Held(); h != want {
 			t.Errorf("%+v, want %+v", h, want)
 		}
 		b.nothing(24 * time.Hour)
-		b.Release()
+		b.Release(b.Held().Last)
 		if h := b.Held(); h.Keys != 0 {
 			t.Errorf("%+v", h)
 		}
@@ -631,12 +632,116 @@ func TestHeldIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// A deletion that is found again is nothing new, if it is the same one.
+func TestHolds(t *testing.T) {
+	there, absent := remote("1"), &dirty.Remote{}
+	for _, room := range []int{100, 0} {
+		inBubble(t, func(t *testing.T, b bench) {
+			b.Set = dirty.NewHolding(100, room)
+			is := func(key string, remote *dirty.Remote, want bool) {
+				t.Helper()
+				if b.Holds(key, remote) != want {
+					t.Errorf("room for %d, %s: %v", room, key, !want)
+				}
+			}
+			is("here", absent, false)
+			b.found("here", absent) // and not in the bucket
+			is("here", absent, false)
+			b.next()
+			is("here", absent, false)
+			b.Done("here", dirty.Hold, "")
+			b.hold("there")
+			is("here", absent, true)
+			is("here", nil, false)
+			is("here", there, false)
+			is("there", nil, true)
+			is("there", there, true)
+			is("there", absent, false)
+			b.Touch("there")
+			is("there", there, false)
+			b.next()
+			is("there", there, false)
+			b.Done("there", dirty.Hold, "")
+			is("there", there, true)
+			b.Release(b.Held().Ripe)
+			is("there", there, false)
+		})
+	}
+}
+
+// What came to be held after somebody had looked, and while he decided, is not
+// let go with what he has seen.
+func TestReleaseWhatWasSeen(t *testing.T) {
+	for _, room := range []int{100, 1} {
+		t.Run(fmt.Sprint("room for ", room), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b bench) {
+				b.Set = dirty.NewHolding(100, room)
+				for i := range 4 {
+					b.hold(fmt.Sprint("before", i))
+				}
+				seen := b.Held()
+				time.Sleep(ms)
+				b.hold("after")
+				b.found("before3", nil) // and is looked at again
+				b.next()
+				b.Done("before3", dirty.Hold, "")
+				b.Release(seen.Ripe)
+				if room == 1 { // it is not known any more of each when it came
+					if h := b.Held(); h.Keys != 4 {
+						t.Errorf("%+v", h)
+					}
+					return
+				}
+				if h := b.Held(); h.Keys != 1 || h.First != h.Last {
+					t.Errorf("%+v", h)
+				}
+				for range 4 {
+					if w := b.next(); w.Key == "after" || !w.MayDelete {
+						t.Errorf("%+v", w)
+					}
+				}
+				b.nothing(time.Hour)
+			})
+		})
+	}
+}
+
+// Where something is always under way, deletions wait for what was when they
+// were found, and for nothing that came later.
+func TestRipe(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		for i := range 10 {
+			b.found(fmt.Sprint("new", i), nil)
+			b.next()
+			time.Sleep(ms)
+			b.hold(fmt.Sprint("old", i))
+			time.Sleep(ms)
+			if i == 0 {
+				if h := b.Held(); h.Awaited != "new0" || !h.Ripe.IsZero() {
+					t.Errorf("%+v", h)
+				}
+				continue
+			}
+			b.Done(fmt.Sprint("new", i-1), dirty.Published, "")
+			h := b.Held()
+			if h.Keys != 2 || h.Awaited != fmt.Sprint("new", i) || h.Ripe.Before(h.First) || !h.Ripe.Before(h.Last) {
+				t.Errorf("%+v", h)
+			}
+			b.Release(h.Ripe)
+			if w := b.next(); w.Key != fmt.Sprint("old", i-1) || !w.MayDelete {
+				t.Errorf("%+v", w)
+			}
+			b.Done(fmt.Sprint("old", i-1), dirty.Settled, "")
+		}
+	})
+}
+
 func TestReleasedWhileLookedAt(t *testing.T) {
 	inBubble(t, func(t *testing.T, b bench) {
 		b.hold("a")
 		b.found("a", nil)
 		b.next()
-		b.Release()
+		b.Release(b.Held().Last)
 		b.Done("a", dirty.Hold, "") // it did not know
 		if w := b.nextAt(0, "a"); !w.MayDelete {
 			t.Error("it was let go")
@@ -649,7 +754,7 @@ func TestTouchedAfterRelease(t *testing.T) {
 	for _, flying := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, b bench) {
 			b.hold("a")
-			b.Release()
+			b.Release(b.Held().Last)
 			if flying {
 				b.next()
 			}
@@ -693,7 +798,7 @@ func TestAwaited(t *testing.T) {
 			stop()
 		}, true},
 		"one that was let go": {func(b bench) {
-			b.Release()
+			b.Release(b.Held().Last)
 			b.next()
 			b.Done("first", dirty.Retry, "")
 			b.hold("old")
@@ -797,9 +902,10 @@ func TestFoundDoesNotWaitForBackoffs(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 			defer cancel()
-			if err := b.Found(ctx, "too many", nil); err == nil {
+			if err := b.Found(ctx, "too many", nil); err == nil || !b.Stuck() {
 				t.Error("it takes ever more")
 			}
+			b.found("more0", remote("1")) // which is no more
 			for range 30 {
 				b.Done(b.next().Key, dirty.Settled, "")
 			}
@@ -842,7 +948,7 @@ func TestDeleting(t *testing.T) {
 		is(false, "nothing is held")
 		b.hold("a")
 		is(true, "held")
-		b.Release()
+		b.Release(b.Held().Last)
 		is(true, "let go")
 		b.next()
 		is(true, "under way")
@@ -1011,7 +1117,7 @@ func TestWaitForHeld(t *testing.T) {
 		if all() || !others() || !b.Left(mark) {
 			t.Error("it is still held")
 		}
-		b.Release()
+		b.Release(b.Held().Last)
 		b.next()
 		b.Done("a", dirty.Settled, "")
 		if !all() {

@@ -44,7 +44,7 @@ func TestManyHeld(t *testing.T) {
 	}
 
 	mark := s.Mark()
-	s.Release()
+	s.Release(s.Held().Last)
 	released := make(chan error, 1)
 	go func() {
 		released <- s.ReleaseRest(t.Context(), func(yield func(string, error) bool) {

@@ -164,7 +164,7 @@ func (m *model) done(key string, outcome dirty.Outcome) {
 }
 
 func (m *model) release(t *rapid.T) {
-	m.set.Release()
+	m.set.Release(time.Now())
 	base := func(yield func(string, error) bool) {
 		for _, key := range modelKeys {
 			if !yield(key, nil) {

@@ -54,6 +54,8 @@ const (
 // Remote is what a listing said of a path; Object is nil where it is absent.
 type Remote struct{ Object *entry.Remote }
 
+func (r *Remote) absent() bool { return r != nil && r.Object == nil }
+
 // Work is one path to look at.
 type Work struct {
 	Key string
@@ -184,11 +186,11 @@ func (s *Set) touch(key string) *item {
 }
 
 // Found says that a scan, or a listing where remote is given, found a
-// difference at key. It waits while the set is full.
+// difference at key. It waits while the set is full, unless it has key already.
 func (s *Set) Found(ctx context.Context, key string, remote *Remote) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.full() {
+	for s.items[key] == nil && s.full() {
 		if err := s.wait(ctx); err != nil {
 			return err
 		}

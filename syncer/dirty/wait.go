@@ -37,6 +37,10 @@ type Held struct {
 	// "" if there is none. It may be the new name of a file that a held deletion
 	// is the old name of, so the deletions wait for it.
 	Awaited string
+	// Ripe is for [Set.Release]: what began to wait by then does not wait for
+	// any such path; zero where that is none of them. Where there is always
+	// something under way the older deletions have their turn all the same.
+	Ripe time.Time
 }
 
 // Held returns what is held now.
@@ -51,15 +55,24 @@ func (s *Set) Held() Held {
 	if s.held.Len() > 0 {
 		known.span(crowd{first: s.held.Front().Value.(*item).heldAt, last: s.held.Back().Value.(*item).heldAt})
 	}
-	h.First, h.Last = known.first, known.last
+	h.First, h.Last, h.Ripe = known.first, known.last, known.last
 	awaited := func(it *item) bool {
-		return it.held == nil && !it.MayDelete && !it.restless && !it.blocked && it.failures < failuresMax &&
-			!it.Since.After(h.Last)
+		if it.held == nil && !it.MayDelete && !it.restless && !it.blocked && it.failures < failuresMax &&
+			!it.Since.After(h.Ripe) {
+			h.Awaited, h.Ripe = it.Key, it.Since.Add(-1)
+		}
+		return h.Ripe.Before(h.First) // the others make no difference
 	}
-	if it := cmp.Or(s.flies(awaited), s.queued(awaited)); it != nil {
-		h.Awaited = it.Key
+	if s.flies(awaited) != nil || s.queued(awaited) != nil || !s.ripe(h.Ripe) {
+		h.Ripe = time.Time{}
 	}
 	return h
+}
+
+// ripe reports whether there is something that Release lets go.
+func (s *Set) ripe(by time.Time) bool {
+	front := s.held.Front()
+	return front != nil && !front.Value.(*item).heldAt.After(by) || s.crushed.heldBy(by)
 }
 
 // Deleting reports whether there are deletions that are held, or were let go
@@ -93,22 +106,29 @@ func (s *Set) Scanned(from time.Time) {
 	}
 }
 
-// Release lets every held deletion go. Where there are more than can be kept
-// with their keys, [Set.ReleaseRest] is to follow.
-func (s *Set) Release() {
+// Release lets the deletions go that began to wait by then. What came after
+// whoever decides had looked is another decision. Where there are more than can
+// be kept with their keys, all of those go or none, and [Set.ReleaseRest] is to
+// follow.
+func (s *Set) Release(by time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	for s.held.Len() > 0 {
-		it := s.held.Front().Value.(*item)
+	for front := s.held.Front(); front != nil; front = s.held.Front() {
+		it := front.Value.(*item)
+		if it.heldAt.After(by) { // the list is in order
+			break
+		}
 		s.unhold(it)
 		it.MayDelete = true
 		if !it.flying {
 			s.schedule(it, now)
 		}
 	}
-	s.released.join(s.crushed)
-	s.crushed = crowd{}
+	if s.crushed.heldBy(by) {
+		s.released.join(s.crushed)
+		s.crushed = crowd{}
+	}
 }
 
 // Len is the number of dirty paths, held ones included.
@@ -222,7 +242,16 @@ func (s *Set) queued(f func(*item) bool) *item {
 // time. Held deletions that nothing is to be done about do not count, and of
 // those in a backoff there may be more: they would keep a scan waiting for as
 // long as they fail.
-func (s *Set) full() bool { return s.active() >= s.limit || s.waiting >= waitingMax*s.limit }
+func (s *Set) full() bool { return s.active() >= s.limit || s.stuck() }
+
+func (s *Set) stuck() bool { return s.waiting >= waitingMax*s.limit }
+
+// Stuck reports whether so many paths are in a backoff that no others are taken.
+func (s *Set) Stuck() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stuck()
+}
 
 func (s *Set) active() int { return len(s.due) - s.waiting + len(s.flying) }
 
