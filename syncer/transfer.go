@@ -376,12 +376,17 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 	return e.keepBoth(ctx, item, obj, plan.Winner(item.Local.MTime, a.MTime))
 }
 
-// ahead is the result where the volume's state is to replace the object: as if
-// the volume had been at the object's and was changed then. What is left is an
-// ordinary upload.
+// ahead is the result where the volume's state is to replace the object. What is
+// left is an ordinary upload.
 func (e *Engine) ahead(key string, obj store.Object) result {
 	e.dirty.TouchFor(key, key)
-	return result{put: &entry.Base{Key: key, Local: entry.Fingerprint{Kind: entry.File}, ETag: obj.ETag}}
+	return result{put: behind(key, obj.ETag)}
+}
+
+// behind is a base by which the volume had been at the object's state and was
+// changed then.
+func behind(key, etag string) *entry.Base {
+	return &entry.Base{Key: key, Local: entry.Fingerprint{Kind: entry.File}, ETag: etag}
 }
 
 // adopt agrees on a content that both sides have. If the object tells other
