@@ -100,6 +100,9 @@ func (e *Engine) keepLocal(ctx context.Context, item plan.Item, aside string, pu
 // lost is found by a listing, as the copy too many that it is.
 func (e *Engine) setAside(ctx context.Context, u store.Upload, aside string, follow func(etag string) error) error {
 	u.Key, u.IfAbsent = e.cfg.Prefix+aside, true
+	if err := e.readTwice(ctx, &u); err != nil {
+		return err
+	}
 	over := e.inParts(&u)
 	obj, err := e.send(ctx, u)
 	over()

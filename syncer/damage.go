@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
 // MinIO with a single drive removes an object that fails its bit-rot check when
@@ -100,6 +102,9 @@ func (e *Engine) heal(ctx context.Context, w dirty.Work, item plan.Item) (result
 	if !e.currentRules().Push {
 		return result{}, nil
 	}
+	if err := e.disown(item); err != nil {
+		return result{}, err
+	}
 	r, err := e.upload(ctx, w, item)
 	if err != nil {
 		return r, err
@@ -107,6 +112,18 @@ func (e *Engine) heal(ctx context.Context, w dirty.Work, item plan.Item) (result
 	e.log.Warn("an object was damaged: the volume's copy is in its place now", "path", item.Key)
 	e.dropNote(ctx, item.Key)
 	return r, nil
+}
+
+// disown has the base say no more that the bucket has what the volume has. From
+// then on this is a change like any other: whatever becomes of the upload, it is
+// tried again, also by the next process, and a flush does not end well without.
+func (e *Engine) disown(item plan.Item) error {
+	if item.Remote != nil {
+		return e.record(behind(item.Key, item.Remote.ETag))
+	}
+	var done batch
+	e.base.Delete(item.Key, done.add())
+	return done.wait()
 }
 
 // dropNote takes the word back. A note that stays may be taken once more for
@@ -117,9 +134,15 @@ func (e *Engine) dropNote(ctx context.Context, key string) {
 	}
 }
 
-// mendPace is how many looks at the other writers come between two looks for
-// damage that others have found.
-const mendPace = 20
+const (
+	// mendPace is how many looks at the other writers come between two looks for
+	// damage that others have found.
+	mendPace = 20
+	// notesMax is how many notes one look is about.
+	notesMax = 10_000
+	// pauseMax is how many looks leave out a note that always stays: eight hours.
+	pauseMax = 1 << 9
+)
 
 // mendLoop looks for objects that were found damaged. A pod whose restore has
 // found them cannot start before they are whole, and this volume may be the one
@@ -133,9 +156,10 @@ func (e *Engine) mendLoop(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	m := mender{map[noteID]pause{}}
 	for {
-		if err := e.mendAll(ctx); err != nil {
-			e.log.Debug("could not look after damaged objects; will try again", "error", err)
+		if err := m.mendAll(ctx, e); err != nil {
+			e.log.Debug("could not look for notes of damaged objects; will try again", "error", err)
 		}
 		if sleep(ctx, mendPace*e.attendEvery) != nil {
 			return
@@ -143,32 +167,76 @@ func (e *Engine) mendLoop(ctx context.Context) {
 	}
 }
 
-func (e *Engine) mendAll(ctx context.Context) error {
+// mender remembers the notes of the last look. What is done about one may cost
+// the download of a large object, so one that is there again is left in peace
+// for twice as many looks each time.
+type mender struct{ pauses map[noteID]pause }
+
+// noteID tells a note from a later one of the same object.
+type noteID struct {
+	key     string
+	written int64
+}
+
+// pause is how many looks leave a note out, and how many are left of them.
+type pause struct{ length, left int }
+
+func (m *mender) mendAll(ctx context.Context, e *Engine) error {
+	now := map[noteID]pause{}
 	for note, err := range e.store.List(ctx, e.cfg.Prefix+contract.DamagedPrefix) {
 		if err != nil {
+			maps.Copy(m.pauses, now)
 			return err
 		}
-		text, _, err := e.store.Read(ctx, note.Key)
-		if err != nil {
-			return err
+		if len(now) == notesMax {
+			break
 		}
-		key := string(text)
-		if note.Key != e.damageNote(key) || !e.filter.Match(key) {
+		id := noteID{note.Key, note.LastModified.UnixNano()}
+		p := m.pauses[id]
+		if p.left > 0 {
+			now[id] = pause{p.length, p.left - 1}
 			continue
 		}
-		if err := e.mend(ctx, key); err != nil {
-			return fmt.Errorf("mend %s: %w", key, err)
+		longer := min(2*p.length+1, pauseMax)
+		now[id] = pause{longer, longer - 1}
+		if err := e.heed(ctx, note); err != nil {
+			e.log.Debug("could not mend an object; will try again", "note", note.Key, "error", err)
 		}
 	}
+	m.pauses = now
 	return nil
 }
 
+// heed does what one note asks for. Anybody may have written it.
+func (e *Engine) heed(ctx context.Context, note store.Object) error {
+	if note.Size > store.MaxKey {
+		return nil
+	}
+	text, _, err := e.store.Read(ctx, note.Key)
+	if err != nil {
+		return err
+	}
+	key := string(text)
+	if note.Key != e.damageNote(key) || tree.ValidKey(key) != nil || !e.filter.Match(key) {
+		return nil
+	}
+	return e.mend(ctx, key)
+}
+
 // mend replaces an object that cannot be read, if the volume has the state that
-// it was in. One that is gone is a deletion to the plan, which then heals it;
+// it was in: otherwise that is for another volume to do, and not even looked
+// into. An object that is gone is a deletion to the plan, which then heals it;
 // and one that can be read needs no note.
 func (e *Engine) mend(ctx context.Context, key string) error {
+	item, err := e.item(key, nil)
+	if err != nil || item.Local == nil || item.Base == nil || item.LocalChange() != plan.Same {
+		return err
+	}
 	obj, err := e.store.Stat(ctx, e.cfg.Prefix+key)
 	if err == nil {
+		if obj.ETag != item.Base.ETag {
+			return nil
+		}
 		_, err = e.load(ctx, key, obj.ETag, obj.Size, &comparison{})
 	}
 	switch {
@@ -180,16 +248,15 @@ func (e *Engine) mend(ctx context.Context, key string) error {
 	case !errors.Is(err, store.ErrDamaged):
 		return err
 	}
-	item, err := e.item(key, nil)
-	if err != nil || item.Local == nil || item.Base == nil || item.Base.ETag != obj.ETag || item.LocalChange() != plan.Same {
-		return err
-	}
 	item.Remote = &entry.Remote{Key: key, ETag: obj.ETag}
 	r, err := e.heal(ctx, dirty.Work{Key: key}, item)
-	if err != nil || r.put == nil {
-		return err
+	if err == nil && r.put != nil {
+		err = e.record(r.put)
 	}
-	return e.record(r.put)
+	if err != nil {
+		e.dirty.Touch(key)
+	}
+	return err
 }
 
 // No key has one in it, since no path has.

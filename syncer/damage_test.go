@@ -1,11 +1,15 @@
 package syncer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +149,108 @@ func TestDamageIsMended(t *testing.T) {
 			a.verify()
 		})
 	}
+}
+
+// note leaves word of key as somebody may, whether it is true or not.
+func (r *rig) note(t *testing.T, key string) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(key))
+	r.noteAs(t, hex.EncodeToString(sum[:]), key)
+}
+
+func (r *rig) noteAs(t *testing.T, name, text string) {
+	t.Helper()
+	_, err := r.server.Client(t).Client.PutObject(t.Context(), r.bucket, "app/"+contract.DamagedPrefix+name,
+		strings.NewReader(text), int64(len(text)), putOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNotesOfAnybody: no note keeps another one from being heeded, nor a flush
+// from its end, whatever is in it; and one that stays, for whatever reason, has
+// nobody read an object again and again.
+func TestNotesOfAnybody(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	proxy := r.between(t)
+	a := r.rots(t, "large")
+	a.attendEvery = 10 * time.Millisecond
+	a.start()
+	a.write("healthy", "healthy")
+	a.write("busy", "busy")
+	a.flush()
+	var looks, reads, others atomic.Int64
+	proxy.answers(func(w http.ResponseWriter, request *http.Request) bool {
+		object := request.Method == http.MethodGet || request.Method == http.MethodHead
+		switch path := request.URL.Path; {
+		case request.URL.Query().Get("prefix") == "app/"+contract.DamagedPrefix:
+			looks.Add(1)
+		case object && strings.HasSuffix(path, "/app/healthy"):
+			reads.Add(1)
+		case object && strings.HasSuffix(path, "/app/missing"):
+			others.Add(1)
+		case object && strings.HasSuffix(path, "/app/busy"):
+			return slowDown(func(*http.Request) bool { return true })(w, request)
+		case request.Method == http.MethodDelete && strings.Contains(path, contract.DamagedPrefix):
+			return denied(func(*http.Request) bool { return true })(w, request)
+		}
+		return false
+	})
+	for _, key := range []string{"../x", "a//b", "/x", "a/../x", "missing", "healthy", "busy", ".minio-sidecar/identity"} {
+		r.note(t, key)
+	}
+	r.noteAs(t, "0", strings.Repeat("0", 2<<20))
+	r.noteAs(t, "1", "healthy")
+	r.rot(t, "large")
+	r.note(t, "large")
+	a.await("mended", func() bool { return a.logged.count("the volume's copy is in its place now") > 0 })
+	if got := string(r.get(t, "app/large")); got != rotten()["large"] {
+		t.Errorf("the bucket has %d bytes", len(got))
+	}
+	a.await("looking on", func() bool { return looks.Load() > 20 })
+	if n := reads.Load(); n > 12 { // six times it is looked up, and read
+		t.Errorf("an object that is well was asked for %d times in %d looks", n, looks.Load())
+	}
+	if others.Load() > 0 {
+		t.Error("an object was asked for of which the volume has nothing")
+	}
+	a.flush()
+	proxy.honest()
+	a.mustStop()
+	a.verify()
+}
+
+// TestHealThatFails: as long as the copy in the volume is the only one, no flush
+// ends well, and neither does the sync; nor does the next one.
+func TestHealThatFails(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	a := r.node(t)
+	a.start()
+	a.write("f", "the only copy")
+	a.write("good", "good")
+	a.mustStop()
+	failing := a.pick(&picky{key: "app/f", upload: errors.New("input/output error")})
+	a.do(r.server.Client(t).RemoveObject(t.Context(), r.bucket, "app/f", removeOptions()))
+	r.note(t, "f")
+	for range 2 {
+		a.start()
+		a.await("failing", func() bool { return a.logged.count("path failed; will try again") > 0 })
+		if !a.engine.holds("f").missing {
+			t.Error("the bucket is said to have what it has not")
+		}
+		var unsynced *UnsyncedError
+		if err := a.stopWithin(2 * time.Second); !errors.As(err, &unsynced) || unsynced.Count != 1 || unsynced.Paths[0].Path != "f" {
+			t.Errorf("stop: %v", err)
+		}
+	}
+	failing.off.Store(true)
+	a.start()
+	a.flush()
+	a.has("f", "the only copy")
+	if got := string(r.get(t, "app/f")); got != "the only copy" {
+		t.Errorf("the bucket has %q", got)
+	}
+	a.mustStop()
 }
 
 // TestDamageIsNoDeletion: an object that the store drops because it cannot read

@@ -97,7 +97,7 @@ type Engine struct {
 	// mu guards what the passes learn.
 	mu        sync.Mutex
 	rules     plan.Rules
-	lookFirst bool // the store ignores conditions, or may
+	lookFirst bool // the store ignores conditions, or may: until it is known
 	// unconditional: it does, and may not even take writes that have one.
 	unconditional bool
 	scanning      int  // passes under way: held deletions wait for their end
@@ -152,6 +152,8 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		growing:  newGrowing(),
 		doubtful: map[string]struct{}{},
 		inStep:   make(chan struct{}),
+
+		lookFirst: true,
 	}
 	e.failingMax = dirtyLimit
 	e.attendEvery = rosterInterval

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -512,6 +515,58 @@ func TestConditionsAreKnownFirst(t *testing.T) {
 	}
 	n.engine.mu.Unlock()
 	n.mustStop()
+}
+
+// blind ignores conditions, and does not say so.
+type blind struct{ store.Store }
+
+func (s blind) ConditionalWrites(context.Context, string) (bool, error) {
+	return false, fmt.Errorf("probe: %w", store.ErrUnreachable)
+}
+
+func (s blind) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	u.Condition = store.Condition{}
+	return s.Store.Upload(ctx, u)
+}
+
+// TestUnsureOfConditions: as long as it is not known whether the store honours
+// conditions, nothing is overwritten on the assumption that it does.
+func TestUnsureOfConditions(t *testing.T) {
+	r := newRig(t, testenv.MinIO(t))
+	n := r.node(t)
+	n.wrap = func(real store.Store) store.Store { return blind{real} }
+	n.start()
+	n.write("contested.txt", "original")
+	n.flush()
+	_, err := r.server.Client(t).PutObject(t.Context(), r.bucket, contested,
+		strings.NewReader(theirs), int64(len(theirs)), "", "", putOptions())
+	n.do(err)
+	n.write("contested.txt", ours)
+	n.flush()
+	n.mustStop()
+	if got := r.states(t); !slices.Equal(got, []string{theirs, ours}) {
+		t.Errorf("the bucket has %q", got)
+	}
+}
+
+// TestConnectForbidden: what a firewall says to a connection is no word about a
+// file, though it is the same.
+func TestConnectForbidden(t *testing.T) {
+	n := newRig(t, testenv.MinIO(t)).node(t)
+	forbidden := n.pick(&picky{key: "app/f", upload: fmt.Errorf("%w: %w", store.ErrUnreachable,
+		&url.Error{Op: "Put", URL: "http://store", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EPERM)}})})
+	forbidden.off.Store(true)
+	n.start()
+	forbidden.off.Store(false)
+	n.write("f", "x")
+	n.await("unreachable", func() bool { return condition(n) == status.Unreachable })
+	if s := n.engine.Status(); s.Unsyncable > 0 || s.Pending != 1 {
+		t.Errorf("status: %+v", s)
+	}
+	forbidden.off.Store(true)
+	n.flush()
+	n.mustStop()
+	n.verify()
 }
 
 // TestBorn: a rename keeps the time of birth, which is no later than that of

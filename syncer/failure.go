@@ -46,7 +46,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	case errors.Is(err, store.ErrKeyRejected):
 		e.unsyncable(w.Key, "name: "+err.Error())
 		return result{outcome: dirty.Settled}
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, store.ErrUnreachable): // a firewall has that word for us, too
 		if e.restoring() && w.Attempts >= patience {
 			e.abort(err)
 		}

@@ -3,6 +3,9 @@ package syncer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -44,5 +47,32 @@ func TestMissingIsNoSuccess(t *testing.T) {
 	a.start()
 	a.remove(strings.Repeat("d", 200))
 	a.flush()
+	a.mustStop()
+}
+
+// TestManyMissingAreGone: what is not in the volume any more is not missing in
+// the bucket, also where it was too much to be named, and nothing told of it.
+func TestManyMissingAreGone(t *testing.T) {
+	a := newRig(t, testenv.MinIO(t)).node(t)
+	a.terse = true
+	a.start()
+	a.write("good", "x")
+	folder := strings.Repeat(strings.Repeat("d", 200)+"/", 6)
+	for i := range namedMax + 200 {
+		a.write(fmt.Sprint(folder, i), "x")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testPatience)
+	defer cancel()
+	var unsynced *UnsyncedError
+	for range 2 { // as long as it is there, no scan forgets it
+		if err := a.engine.Flush(ctx, false); !errors.As(err, &unsynced) || unsynced.Count != namedMax+200 {
+			t.Errorf("%v", err)
+		}
+	}
+	a.do(os.Rename(a.path(strings.Repeat("d", 200)), filepath.Join(t.TempDir(), "elsewhere")))
+	a.flush()
+	if s := a.engine.Status(); s.Unsyncable != 0 {
+		t.Errorf("%d paths cannot be synced", s.Unsyncable)
+	}
 	a.mustStop()
 }

@@ -41,6 +41,7 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 		remote = e.listRemote(ctx, dir)
 	}
 	rules := e.currentRules()
+	scan := e.state.scanBegins()
 	var hardLinks int64
 	var gone map[string]struct{} // what was noted of objects that are not listed any more
 	if listed && dir == "" {
@@ -105,6 +106,9 @@ func (e *Engine) pass(ctx context.Context, dir string, listed bool) (err error) 
 		e.synced(key)
 	}
 	if dir == "" {
+		if rules.Push { // otherwise it says nothing of what is not to be pushed
+			e.state.scanComplete(scan, listed)
+		}
 		e.metrics.ScanDuration(time.Since(started))
 		if e.state.hardLinks(hardLinks) && hardLinks > 0 {
 			e.log.Info("there are hard links; each is a file of its own in the bucket", "paths", hardLinks)

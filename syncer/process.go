@@ -270,7 +270,7 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 	case plan.Resolve:
 		return e.resolve(ctx, item)
 	case plan.DeleteLocal:
-		return pulling(e.deleteLocal(ctx, w, item))
+		return e.follow(ctx, w, item)
 	case plan.DeleteRemote:
 		if name := e.renamedTo(*item.Base); name != "" && e.state.isUnsyncable(name) {
 			return result{}, &unsyncableError{"renamed: " + name + " cannot be synced, so its old name is kept"}
@@ -353,21 +353,28 @@ func (e *Engine) sureOfAbsence(ctx context.Context, key string) error {
 // held is the result where a deletion waits for the judge.
 func held(op plan.Op) result { return result{outcome: dirty.Hold, reason: op.String()} }
 
-// deleteLocal applies a remote deletion to the volume, if it is one. That is
-// asked before it is held, too: held in vain, it would count as a change that
-// is not in the bucket, and a mass of them as an accident.
-func (e *Engine) deleteLocal(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
-	if err := e.sureOfAbsence(ctx, item.Key); err != nil {
-		return result{}, err
+// follow applies a remote deletion to the volume, if it is one. That is asked
+// before it is held, too: held in vain, it would count as a change that is not
+// in the bucket, and a mass of them as an accident.
+func (e *Engine) follow(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	damaged := false
+	err := e.sureOfAbsence(ctx, item.Key)
+	if err == nil {
+		damaged, err = e.notedDamaged(ctx, item.Key)
 	}
-	if damaged, err := e.notedDamaged(ctx, item.Key); err != nil {
-		return result{}, err
-	} else if damaged {
-		return e.heal(ctx, w, item)
-	}
-	if !w.MayDelete {
+	switch {
+	case err != nil:
+		return pulling(result{}, err)
+	case damaged:
+		return e.heal(ctx, w, item) // which is to get to the bucket, not to come from there
+	case !w.MayDelete:
 		return held(plan.DeleteLocal), nil
 	}
+	return pulling(e.deleteLocal(w, item))
+}
+
+// deleteLocal deletes a file in the volume.
+func (e *Engine) deleteLocal(w dirty.Work, item plan.Item) (result, error) {
 	err := e.tree.Remove(item.Key, item.Local.Fingerprint)
 	if errors.Is(err, tree.ErrNotEmpty) {
 		if w.Attempts < patience {

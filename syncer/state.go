@@ -155,6 +155,19 @@ func (s *state) isUnsyncable(key string) bool {
 	return s.unsyncable.has(key)
 }
 
+// scanBegins and scanComplete: see [unsyncables].
+func (s *state) scanBegins() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsyncable.begin()
+}
+
+func (s *state) scanComplete(scan uint32, listed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsyncable.complete(scan, listed)
+}
+
 // unsyncableInVolume are the keys below dir that were noted for what the volume has.
 func (s *state) unsyncableInVolume(dir string) []string {
 	s.mu.Lock()

@@ -143,7 +143,7 @@ func (m *meeting) getInStep(ctx context.Context) error {
 			tries++
 			err := m.tryConditions(ctx)
 			if m.unsure = err != nil && tries == conditionTries && ctx.Err() == nil; m.unsure {
-				m.log.Warn("could not find out whether the store honours conditional writes; assuming that it does, and asking on", "error", err)
+				m.log.Warn("could not find out whether the store honours conditional writes; looking before each write, and asking on", "error", err)
 				return nil
 			}
 			return err

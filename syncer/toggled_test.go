@@ -143,6 +143,13 @@ func TestTornOnTmpfs(t *testing.T) {
 		if _, err := n.engine.store.Stat(t.Context(), "app/"+kind); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("%s: published: %v", kind, err)
 		}
+		fill('a')
+		if err := n.engine.keepLocal(t.Context(), item, "aside", true); !errors.Is(err, ErrTorn) {
+			t.Errorf("%s, as a conflict copy: %v, want an error that is %q", kind, err, ErrTorn)
+		}
+		if _, err := n.engine.store.Stat(t.Context(), "app/aside"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s, as a conflict copy: published: %v", kind, err)
+		}
 		changing.during = func() {}
 		_, err = n.engine.upload(t.Context(), dirty.Work{Key: kind}, item)
 		n.do(err)

@@ -124,19 +124,29 @@ func (e *Engine) inTheWay(key string) (*entry.Base, error) {
 	return nil, nil
 }
 
+// readTwice reads the file once before its upload, where its times do not show
+// all of its changes: what reads the same twice is a state that it had in
+// between. Where it does not, [Engine.send] ends in ErrTorn.
+func (e *Engine) readTwice(ctx context.Context, u *store.Upload) error {
+	f, ok := u.Body.(*tree.File)
+	if !ok || u.CRC64NVME != nil || !e.tree.Unstamped() {
+		return nil
+	}
+	sum, _, err := sums(ctx, f, u.Size, 0)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = ErrTorn
+	}
+	if err != nil {
+		return fmt.Errorf("read the file for %s: %w", u.Key, err)
+	}
+	u.CRC64NVME = &sum
+	return nil
+}
+
 // put uploads the state l, and writes down beforehand that it is about to.
-// Where the times of a file do not show all of its changes it is read once
-// before: what reads the same twice is a state that it had in between.
 func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.Object, error) {
-	if f, ok := u.Body.(*tree.File); ok && u.CRC64NVME == nil && e.tree.Unstamped() {
-		sum, _, err := sums(ctx, f, u.Size, 0)
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			err = ErrTorn
-		}
-		if err != nil {
-			return store.Object{}, fmt.Errorf("read %s: %w", l.Key, err)
-		}
-		u.CRC64NVME = &sum
+	if err := e.readTwice(ctx, &u); err != nil {
+		return store.Object{}, err
 	}
 	var intent base.Intent
 	check := u.Commit
@@ -155,9 +165,6 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 	over := e.inParts(&u)
 	obj, err := e.send(ctx, u)
 	over()
-	if errors.Is(err, store.ErrBodyChanged) {
-		err = fmt.Errorf("%w: %w", ErrTorn, err)
-	}
 	if errors.Is(err, store.ErrRefused) || errors.Is(err, store.ErrPrecondition) || errors.Is(err, store.ErrKeyRejected) {
 		e.base.Undone(intent)
 	}
@@ -169,24 +176,33 @@ func (e *Engine) send(ctx context.Context, u store.Upload) (store.Object, error)
 	e.mu.Lock()
 	lookFirst, unconditional := e.lookFirst, e.unconditional
 	e.mu.Unlock()
-	if !lookFirst {
-		return e.store.Upload(ctx, u)
+	if lookFirst {
+		if err := e.meets(ctx, u); err != nil {
+			return store.Object{}, err
+		}
+		if unconditional {
+			u.Condition = store.Condition{}
+		}
 	}
+	obj, err := e.store.Upload(ctx, u)
+	if errors.Is(err, store.ErrBodyChanged) {
+		err = fmt.Errorf("%w: %w", ErrTorn, err)
+	}
+	return obj, err
+}
+
+// meets looks whether the object meets the condition of u now.
+func (e *Engine) meets(ctx context.Context, u store.Upload) error {
 	obj, err := e.store.Stat(ctx, u.Key)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		if u.IfMatch != "" {
-			return obj, fmt.Errorf("upload %s: %w", u.Key, store.ErrPrecondition)
-		}
-	case err != nil:
-		return obj, err
-	case u.IfAbsent || u.IfMatch != obj.ETag:
-		return obj, fmt.Errorf("upload %s: %w", u.Key, store.ErrPrecondition)
+	case errors.Is(err, store.ErrNotFound) && u.IfMatch == "":
+		return nil
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	case err != nil, u.IfAbsent, u.IfMatch != obj.ETag:
+		return fmt.Errorf("upload %s: %w", u.Key, store.ErrPrecondition)
 	}
-	if unconditional {
-		u.Condition = store.Condition{}
-	}
-	return e.store.Upload(ctx, u)
+	return nil
 }
 
 // openUnchanged opens the file that item describes, if it is that still, once
@@ -379,12 +395,17 @@ func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
 	return e.keepBoth(ctx, item, obj, plan.Winner(item.Local.MTime, a.MTime))
 }
 
-// ahead is the result where the volume's state is to replace the object: as if
-// the volume had been at the object's and was changed then. What is left is an
-// ordinary upload.
+// ahead is the result where the volume's state is to replace the object. What is
+// left is an ordinary upload.
 func (e *Engine) ahead(key string, obj store.Object) result {
 	e.dirty.TouchFor(key, key)
-	return result{put: &entry.Base{Key: key, Local: entry.Fingerprint{Kind: entry.File}, ETag: obj.ETag}}
+	return result{put: behind(key, obj.ETag)}
+}
+
+// behind is a base by which the volume had been at the object's state and was
+// changed then.
+func behind(key, etag string) *entry.Base {
+	return &entry.Base{Key: key, Local: entry.Fingerprint{Kind: entry.File}, ETag: etag}
 }
 
 // adopt agrees on a content that both sides have. If the object tells other

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -18,12 +19,15 @@ const namedMax = 1000
 // may be a million of them, because of one wrong owner: those beyond namedMax
 // are kept as a fingerprint of the path and the kind of their reason. They are
 // counted all the same, and get their names when there is room and a scan
-// meets them again.
+// meets them again. Nobody can look whether there still is what a fingerprint
+// was made of: those that a complete scan does not meet any more are dropped.
 type unsyncables struct {
-	room   int // for named
-	seed   maphash.Seed
-	named  map[string]note
-	others map[group]map[uint64]struct{} // fingerprints of keys
+	room    int // for named
+	seed    maphash.Seed
+	named   map[string]note
+	others  map[group]map[uint64]uint32 // fingerprints of keys, and in which scan they were met last
+	scan    uint32                      // the number of the last one that has begun
+	crowded bool                        // there were others
 }
 
 // group is what is known of a path that is not named.
@@ -45,7 +49,7 @@ type holding struct {
 }
 
 func newUnsyncables() *unsyncables {
-	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]note{}, others: map[group]map[uint64]struct{}{}}
+	return &unsyncables{room: namedMax, seed: maphash.MakeSeed(), named: map[string]note{}, others: map[group]map[uint64]uint32{}}
 }
 
 // kindOf "permission: open a/b: …" is what comes first, which is one of a few.
@@ -75,6 +79,7 @@ func (u *unsyncables) put(key, reason string, h holding) told {
 	print, of := maphash.String(u.seed, key), group{kindOf(reason), h.missing}
 	_, known := u.others[of][print]
 	if known && len(u.named) >= u.room {
+		u.others[of][print] = u.scan
 		return oldNews
 	}
 	u.dropOther(print)
@@ -83,13 +88,37 @@ func (u *unsyncables) put(key, reason string, h holding) told {
 		u.named[key] = note{reason, h}
 		return byName
 	case u.others[of] == nil:
-		u.others[of] = map[uint64]struct{}{}
+		u.others[of] = map[uint64]uint32{}
 	}
-	u.others[of][print] = struct{}{}
-	if len(u.others) == 1 && len(u.others[of]) == 1 {
+	u.others[of][print] = u.scan
+	if !u.crowded {
+		u.crowded = true
 		return first
 	}
 	return countedToo
+}
+
+// begin is to be called before a scan of everything, and what it returns with
+// complete when that has ended well.
+func (u *unsyncables) begin() (scan uint32) {
+	u.scan++
+	return u.scan
+}
+
+// complete drops the others that a scan has not met. What it has met is noted
+// anew by now, or about to be: then it is pending as long. A scan that did not
+// list the bucket meets all that is missing there, and nothing is concluded of
+// what is not.
+func (u *unsyncables) complete(scan uint32, listed bool) {
+	for of, prints := range u.others {
+		if !of.missing && !listed {
+			continue
+		}
+		maps.DeleteFunc(prints, func(_ uint64, met uint32) bool { return met < scan })
+		if len(prints) == 0 {
+			delete(u.others, of)
+		}
+	}
 }
 
 func (u *unsyncables) has(key string) bool {

@@ -48,7 +48,8 @@ func TestUnsyncables(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		u, model := newUnsyncables(), map[string]string{}
 		u.room = 3
-		genKey := rapid.SampledFrom([]string{"a", "b", "c", "d", "e"})
+		keys := []string{"a", "b", "c", "d", "e"}
+		genKey := rapid.SampledFrom(keys)
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				key := genKey.Draw(t, "key")
@@ -60,6 +61,22 @@ func TestUnsyncables(t *testing.T) {
 				key := genKey.Draw(t, "key")
 				u.drop(key)
 				delete(model, key)
+			},
+			"scan": func(t *rapid.T) {
+				scan, listed := u.begin(), rapid.Bool().Draw(t, "listed")
+				for _, key := range keys {
+					reason, known := model[key]
+					_, named := u.named[key]
+					missing := kindOf(reason) == "name"
+					switch {
+					case !known, named:
+					case rapid.Bool().Draw(t, key+" is met"):
+						u.put(key, reason, holding{here: true, missing: missing})
+					case missing, listed:
+						delete(model, key)
+					}
+				}
+				u.complete(scan, listed)
 			},
 			"": func(t *rapid.T) {
 				want := map[string]int64{}

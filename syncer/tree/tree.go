@@ -156,15 +156,6 @@ func (t *Tree) Root() (entry.Local, error) {
 // own, so then that is the default.
 func (t *Tree) Defaults() entry.Attrs { return t.plain }
 
-// FreeBytes is the room that is left for this process.
-func (t *Tree) FreeBytes() (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(t.root.FD(), &st); err != nil {
-		return 0, fmt.Errorf("measure free room of %s: %w", t.path, err)
-	}
-	return st.Bavail * uint64(st.Bsize), nil
-}
-
 // Unstamped reports whether stores through a mapping may leave a file's times
 // as they are, whatever [File.Settle] does, so that a file that is the same by
 // its fingerprint need not be the same. So it is on tmpfs, an emptyDir in memory.

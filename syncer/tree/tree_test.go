@@ -250,9 +250,9 @@ func TestAnotherBootIsAnotherVolume(t *testing.T) {
 	}
 }
 
-func TestFreeBytes(t *testing.T) {
+func TestFree(t *testing.T) {
 	v, _ := openTest(t)
-	if n, err := v.FreeBytes(); err != nil || n == 0 {
+	if n, err := v.Free(); err != nil || n <= 0 {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }

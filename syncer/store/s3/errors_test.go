@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,6 +54,7 @@ func TestClass(t *testing.T) {
 		"not built":                       {said(501, "NotImplemented"), nil},
 		"teapot":                          {said(418, "Teapot"), nil},
 		"refused":                         {sent(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), store.ErrUnreachable},
+		"forbidden by a firewall":         {sent(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EPERM)}), store.ErrUnreachable},
 		"no such host":                    {sent(&net.DNSError{Err: "no such host", Name: "store"}), store.ErrUnreachable},
 		"closed early":                    {sent(errors.New("Connection closed by foreign host")), store.ErrUnreachable},
 		"body cut off":                    {fmt.Errorf("read: %w", io.ErrUnexpectedEOF), store.ErrUnreachable},

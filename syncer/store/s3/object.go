@@ -18,6 +18,10 @@ const maxRead = 1 << 20
 
 // Stat implements [store.Store].
 func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
+	err := s.checkAgain(ctx, key)
+	if err != nil && !errors.Is(err, store.ErrPrecondition) {
+		return store.Object{}, s.fail(ctx, "look up", key, err)
+	}
 	info, err := s.head(ctx, key)
 	if err != nil {
 		return store.Object{}, s.fail(ctx, "look up", key, err)
@@ -70,6 +74,9 @@ func (s *Store) delete(ctx context.Context, key, etag string) error {
 		return err
 	}
 	defer s.clear.forget(key)
+	if err := s.checkAgain(ctx, key); err != nil {
+		return err
+	}
 	if etag != "" {
 		info, err := s.head(ctx, key)
 		switch {
@@ -87,7 +94,8 @@ func (s *Store) delete(ctx context.Context, key, etag string) error {
 	}
 	switch {
 	case err == nil && etag != "" && marker != "":
-		return s.checkDeleted(ctx, key, etag, marker)
+		s.unchecked.Store(key, deletion{etag, marker})
+		return s.checkAgain(ctx, key)
 	case answer(err) == (minio.ErrorResponse{}):
 		return err
 	}
@@ -112,6 +120,25 @@ func (s *Store) remove(ctx context.Context, key, etag string) (marker string, er
 		marker = x.got.Get("x-amz-version-id")
 	}
 	return marker, err
+}
+
+// deletion is one of an object that had this ETag, by a delete marker.
+type deletion struct{ etag, marker string }
+
+// checkAgain checks the deletion of key, if there was one that was not checked
+// to the end. Until it is, that the object is not there may be our own mistake,
+// and is not to be said.
+func (s *Store) checkAgain(ctx context.Context, key string) error {
+	found, ok := s.unchecked.Load(key)
+	if !ok {
+		return nil
+	}
+	d := found.(deletion)
+	err := s.checkDeleted(ctx, key, d.etag, d.marker)
+	if err == nil || errors.Is(err, store.ErrPrecondition) {
+		s.unchecked.CompareAndDelete(key, d)
+	}
+	return err
 }
 
 // checkDeleted looks what it was that a delete marker has hidden. If it was an

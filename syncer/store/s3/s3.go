@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -92,6 +93,9 @@ type Store struct {
 
 	prefix string
 	clear  clearNames
+	// unchecked are the deletions by key of which it is not known yet what they
+	// have hidden.
+	unchecked sync.Map
 }
 
 var _ store.Store = (*Store)(nil)

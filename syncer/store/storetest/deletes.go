@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
@@ -79,4 +80,44 @@ func testDeleteRaces(t *testing.T, s *Subject) {
 		t.Errorf("Delete with a deletion in between: %v", err)
 	}
 	wantKeys(t, list(t, s.Store, "p/"), "p/a")
+}
+
+// If it cannot be found out at first what a deletion has hidden, nobody hears
+// that the object is gone before it was found out.
+func testDeleteUnchecked(t *testing.T, s *Subject) {
+	if s.Can.ConditionalDelete || !s.Can.Versioning {
+		t.Log("this store hides nothing, or for good")
+		return
+	}
+	for what, again := range map[string]func(store.Store, string) error{
+		"Delete": func(late store.Store, etag string) error {
+			return late.Delete(t.Context(), "p/a", etag)
+		},
+		"Stat": func(late store.Store, _ string) error {
+			_, err := late.Stat(t.Context(), "p/a")
+			return err
+		},
+	} {
+		before := mustUpload(t, s.Store, upload("p/a", []byte("before "+what)))
+		var edit store.Object
+		var silent atomic.Bool
+		late := s.Open(t, Difference{Before: func(method string) {
+			if method == http.MethodDelete && edit.ETag == "" {
+				edit = mustUpload(t, s.Store, upload("p/a", []byte("edit")))
+				silent.Store(true)
+			}
+			if method == http.MethodGet && silent.Load() {
+				panic(http.ErrAbortHandler)
+			}
+		}})
+		wantError(t, "Delete", late.Delete(t.Context(), "p/a", before.ETag), store.ErrUnreachable)
+		wantError(t, what+", while nothing can be found out", again(late, before.ETag), store.ErrUnreachable)
+		silent.Store(false)
+		want := store.ErrPrecondition
+		if what == "Stat" {
+			want = nil
+		}
+		wantError(t, what, again(late, before.ETag), want)
+		wantContent(t, s.Store, edit, []byte("edit"))
+	}
 }

@@ -72,6 +72,7 @@ func Run(t *testing.T, newSubject func(testing.TB) *Subject) {
 		{"Missing", testMissing},
 		{"Delete", testDelete},
 		{"DeleteRaces", testDeleteRaces},
+		{"DeleteUnchecked", testDeleteUnchecked},
 		{"Past", testPast},
 		{"FolderObjects", testFolderObjects},
 		{"FileAndFolder", testFileAndFolder},
