@@ -341,6 +341,7 @@ func TestStormOf503(t *testing.T) {
 // TestRecoveryUnasked: nothing is pending when the store goes and when it comes
 // back; the status says both.
 func TestRecoveryUnasked(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	r := newRig(t, testenv.MinIO(t))
 	proxy := r.between(t)
 	a := r.node(t)
