@@ -83,6 +83,7 @@ func TestFaultyPath(t *testing.T) {
 
 // TestStoreStops: the server itself goes away, before a restore and under a sync.
 func TestStoreStops(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	r := newRig(t, server)
 	a := r.node(t)
@@ -125,6 +126,7 @@ func TestStoreStops(t *testing.T) {
 
 // TestRestoreTimeout: a restore that may not wait for ever says why it did not go on.
 func TestRestoreTimeout(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	r := newRig(t, server)
 	server.Stop(t)
@@ -138,6 +140,7 @@ func TestRestoreTimeout(t *testing.T) {
 // TestStoreStopsForGood: SIGTERM while the store is down ends in time, and says
 // what is not in the bucket.
 func TestStoreStopsForGood(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	r := newRig(t, server)
 	a := r.node(t, func(c *Config) { c.FlushTimeout = 2 * time.Second })

@@ -71,6 +71,7 @@ func (r *relay) lose() {
 // TestHalfOpenConnections: connections whose other end has forgotten them are
 // given up, though nobody closes them, and new ones are made.
 func TestHalfOpenConnections(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	r := newRig(t, server)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

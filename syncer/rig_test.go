@@ -29,7 +29,7 @@ import (
 
 // patience is the bound on every wait of a test; it is long because a loaded
 // machine is no fault, and no test waits longer than it must.
-const testPatience = 60 * time.Second
+const testPatience = 3 * time.Minute
 
 // rig is one bucket on a real MinIO, for any number of nodes.
 type rig struct {

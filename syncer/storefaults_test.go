@@ -341,6 +341,7 @@ func TestStormOf503(t *testing.T) {
 // TestRecoveryUnasked: nothing is pending when the store goes and when it comes
 // back; the status says both.
 func TestRecoveryUnasked(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	r := newRig(t, testenv.MinIO(t))
 	proxy := r.between(t)
 	a := r.node(t)
@@ -379,7 +380,7 @@ func TestStoreDiskFull(t *testing.T) {
 	}
 	for obj := range client.Client.ListObjectsIter(t.Context(), r.bucket, listAll()) {
 		if strings.HasPrefix(obj.Key, "ballast/") {
-			a.do(client.RemoveObject(t.Context(), r.bucket, obj.Key, removeOptions()))
+			r.server.MakeRoom(t, r.bucket, obj.Key)
 		}
 	}
 	a.flush()

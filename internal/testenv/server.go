@@ -77,16 +77,9 @@ func WithDataDir(dir string) Option { return func(o *options) { o.dataDir = dir 
 func WithTLS() Option { return func(o *options) { o.tls = true } }
 
 // WithDisk gives the server a disk of this size (as in "64m") for its objects.
-// Only the server sees it, and it is gone when the server stops. What is
-// deleted makes room within a second: MinIO moves it to a trash folder, which
-// it empties every five minutes unless told otherwise, and at once only if its
-// figure of the free room, up to a second old, was small.
-func WithDisk(size string) Option {
-	return func(o *options) {
-		o.disk = size
-		o.env = append(o.env, "MINIO_API_DELETE_CLEANUP_INTERVAL=1s")
-	}
-}
+// Only the server sees it, and it is gone when the server stops. To make room
+// on it there is [Server.MakeRoom].
+func WithDisk(size string) Option { return func(o *options) { o.disk = size } }
 
 // WithEnv adds NAME=value pairs to the server's otherwise empty environment.
 func WithEnv(pairs ...string) Option {
@@ -277,6 +270,19 @@ func (s *Server) NewBucket(t testing.TB, versioned bool) string {
 		}
 	}
 	return name
+}
+
+// MakeRoom deletes an object so that there is room in its place. What is deleted
+// in the usual way MinIO moves to a trash folder. It empties that at once only if
+// its figure of the free room, up to a second old, is small, and otherwise five
+// minutes after its start: it waits for that before it reads the setting that
+// says otherwise. Other servers ignore that it is asked to be thorough.
+func (s *Server) MakeRoom(t testing.TB, bucket, key string) {
+	t.Helper()
+	err := s.Client(t).Client.RemoveObject(t.Context(), bucket, key, minio.RemoveObjectOptions{ForceDelete: true})
+	if err != nil {
+		t.Fatalf("delete %s from bucket %s on %s: %v", key, bucket, s.Name, err)
+	}
 }
 
 // CredentialsDir writes the server's credentials into a new folder, laid out
