@@ -99,7 +99,7 @@ const maxDuration = 365 * 24 * time.Hour
 
 func durationKind(least time.Duration) kind[time.Duration] {
 	return kind[time.Duration]{
-		name: "duration", must: fmt.Sprintf(`a duration of at least %s, such as "90s" or "5m"`, least),
+		name: "duration", must: fmt.Sprintf(`a duration of at least %s and at most a year (8760h), such as "90s" or "5m"`, least),
 		read: func(text string) (time.Duration, bool) {
 			d, err := time.ParseDuration(text)
 			return d, err == nil && d >= least && d <= maxDuration

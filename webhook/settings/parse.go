@@ -232,7 +232,7 @@ const MaxDuration = 365 * 24 * time.Hour
 func parseDuration(value string, least time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(value)
 	if err != nil || d < least || d > MaxDuration {
-		return 0, must(`a duration of at least %s, such as "90s" or "5m"`, least)
+		return 0, must(`a duration of at least %s and at most a year (8760h), such as "90s" or "5m"`, least)
 	}
 	return d, nil
 }
