@@ -114,7 +114,7 @@ func (e *Engine) holds(key string) holding {
 	if tree.ValidKey(key) != nil {
 		return holding{}
 	}
-	l, _, ok, err := e.tree.Lookup(key)
+	l, marked, ok, err := e.tree.Lookup(key)
 	switch {
 	case err != nil:
 		return holding{here: true, missing: true}
@@ -124,6 +124,9 @@ func (e *Engine) holds(key string) holding {
 		return holding{here: true}
 	}
 	b, err := e.base.Get(key)
+	if l.Kind == entry.Dir && !marked && b == nil && err == nil {
+		return holding{} // it was empty a moment ago, and needs no object any more
+	}
 	agreed := err == nil && b != nil && plan.Item{Local: &l, Base: b}.LocalChange() == plan.Same
 	return holding{here: true, missing: !agreed}
 }

@@ -82,12 +82,18 @@ func (p *probe) key(name string) string {
 	return key
 }
 
-// put writes a small object by the code that the engine uses.
-func (p *probe) put(ctx context.Context, key, content string, c store.Condition) (store.Object, error) {
-	return p.s.Upload(ctx, store.Upload{
-		Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)),
-		Metadata: map[string]string{"mtime": "1"}, Condition: c,
+// put writes a small object by the code that the engine uses. It is tried
+// several times: a probe takes many requests, and a store that refuses every
+// third for want of time would never get through one.
+func (p *probe) put(ctx context.Context, key, content string, c store.Condition) (obj store.Object, err error) {
+	err = retry(ctx, func() (err error) {
+		obj, err = p.s.Upload(ctx, store.Upload{
+			Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)),
+			Metadata: map[string]string{"mtime": "1"}, Condition: c,
+		})
+		return err
 	})
+	return obj, err
 }
 
 // rights finds out at the price of one object what the credentials may not do.
@@ -116,18 +122,25 @@ func refused(err error) (bool, error) {
 	return false, err
 }
 
+// lostAnswer is the error of a conditional write that nothing was in the way
+// of. If its condition did not hold, an earlier try of it had been done, and
+// only its answer was lost: nothing is known, and the store is to be asked again.
+func lostAnswer(err error) error {
+	yes, err := refused(err)
+	if yes {
+		return fmt.Errorf("an answer got lost: %w", store.ErrUnreachable)
+	}
+	return err
+}
+
 func (p *probe) conditionalPut(ctx context.Context) (bool, error) {
 	key := p.key("put")
 	first, err := p.put(ctx, key, "first", store.Condition{IfAbsent: true})
 	if err != nil {
-		if isUnsupported(err) {
-			return false, nil
-		}
-		return false, err
+		return false, lostAnswer(err)
 	}
 	if _, err := p.put(ctx, key, "second", store.Condition{IfMatch: first.ETag}); err != nil {
-		_, err = refused(err)
-		return false, err
+		return false, lostAnswer(err)
 	}
 	// Now first's ETag is an old one, and the key is taken.
 	for _, c := range []store.Condition{{IfAbsent: true}, {IfMatch: first.ETag}} {
@@ -145,12 +158,10 @@ func (p *probe) conditionalMultipart(ctx context.Context) (bool, error) {
 	key := p.key("multipart")
 	first, err := p.multipart(ctx, key, "first", store.Condition{IfAbsent: true})
 	if err != nil {
-		_, err = refused(err)
-		return false, err
+		return false, lostAnswer(err)
 	}
 	if _, err := p.multipart(ctx, key, "second", store.Condition{IfMatch: first}); err != nil {
-		_, err = refused(err)
-		return false, err
+		return false, lostAnswer(err)
 	}
 	for _, c := range []store.Condition{{IfAbsent: true}, {IfMatch: first}} {
 		_, err := p.multipart(ctx, key, "third", c)
@@ -161,9 +172,13 @@ func (p *probe) conditionalMultipart(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-func (p *probe) multipart(ctx context.Context, key, content string, c store.Condition) (string, error) {
-	etag, err := p.s.uploadParts(ctx, store.Upload{
-		Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)), Condition: c,
+// multipart is put for an object that travels in parts, and returns its ETag.
+func (p *probe) multipart(ctx context.Context, key, content string, c store.Condition) (etag string, err error) {
+	err = retry(ctx, func() (err error) {
+		etag, err = p.s.uploadParts(ctx, store.Upload{
+			Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)), Condition: c,
+		})
+		return err
 	})
 	if err != nil {
 		return "", p.s.fail(ctx, "upload", key, conditional(c, err))

@@ -102,7 +102,14 @@ func (s *Store) hiding(ctx context.Context, key string) (string, error) {
 		// One caller's impatience must not fail the others.
 		flight := s.clear.flights.DoChan(name, func() (any, error) {
 			clear := s.clear.begin(name, time.Now())
-			found, err := s.isOrWas(context.WithoutCancel(ctx), name)
+			ctx := context.WithoutCancel(ctx)
+			found := false
+			// Many wait for the answer, and it does not last: where a store
+			// refuses now and then, they would all fail for one refusal.
+			err := retry(ctx, func() (err error) {
+				found, err = s.isOrWas(ctx, name)
+				return err
+			})
 			if err == nil && !found {
 				clear()
 			}
