@@ -31,6 +31,8 @@ type judge struct {
 	// recount is when it may be counted again what takes part, which may take
 	// seconds, after it was found that too much of it would go.
 	recount time.Time
+	// mended is the tree's count when nothing was held.
+	mended uint64
 }
 
 func newJudge() judge { return judge{wake: make(chan struct{}, 1)} }
@@ -68,9 +70,13 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 		e.halt(0)
 		e.state.held("")
 		e.judge.recount = time.Time{}
+		e.judge.mended = e.tree.Mended()
 		return time.Hour
 	}
 	confirmed, obstacle := e.obstacle(held)
+	if err := e.sameVolume(); err != nil {
+		obstacle = err.Error()
+	}
 	if obstacle != "" {
 		if now.Sub(held.First) >= heldLong {
 			e.state.held(fmt.Sprintf("deletions wait (%d): %s", held.Keys, obstacle))
@@ -91,7 +97,9 @@ func (e *Engine) judgeHeld(ctx context.Context, now time.Time) time.Duration {
 			e.log.Error("could not judge deletions; they are held on", "error", err)
 			return haltedTick
 		}
-		batch := plan.Batch{Deletes: int64(held.Keys), Total: total, Witnessed: held.Witnessed}
+		// What goes together with the reserved folder was not picked.
+		picked := held.Witnessed && e.tree.Mended() == e.judge.mended
+		batch := plan.Batch{Deletes: int64(held.Keys), Total: total, Witnessed: picked}
 		if plan.Suspicious(batch) {
 			e.halt(batch.Deletes)
 			rest := 20 * time.Since(now) // counting may take long

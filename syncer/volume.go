@@ -10,6 +10,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
 // What the base remembers about itself.
@@ -20,9 +21,6 @@ const (
 	metaRemote   = "remote"   // which incarnation of the prefix
 	metaDamaged  = "damaged"  // the objects that could not be read, and then were gone
 )
-
-// ErrVolumeGone: what is mounted is not the volume that the base speaks of.
-var ErrVolumeGone = errors.New("the volume was unmounted, replaced, or emptied together with its .minio-sidecar folder")
 
 // ErrBucketReplaced: the prefix was emptied, or the bucket made anew, while
 // sync was running.
@@ -131,8 +129,8 @@ func (e *Engine) sameVolume() error {
 		return err
 	}
 	have, err := e.tree.VolumeID()
-	if err != nil || have != want {
-		return errors.Join(ErrVolumeGone, err)
+	if err == nil && have != want {
+		err = fmt.Errorf("the base speaks of another volume: %w", tree.ErrReplaced)
 	}
-	return nil
+	return err
 }

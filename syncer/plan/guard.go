@@ -14,7 +14,7 @@ type Batch struct {
 	Deletes int64 // how many entries would go
 	Total   int64 // how many entries of the base take part
 	// Witnessed: each was seen to happen as a file event; false where a scan
-	// found the entries missing.
+	// found the entries missing, or where the reserved folder went with them.
 	Witnessed bool
 }
 

@@ -44,7 +44,7 @@ func (t *Tree) publish(name string, mine *unix.Statx_t, path string, expect *ent
 		// The parent was removed meanwhile, or what is to be published was.
 		var st unix.Statx_t
 		if err := beneath.Lstat(t.tmpFD(), name, &st); err != nil {
-			return gone(err)
+			return t.gone(err)
 		}
 	}
 	return ErrChanged

@@ -66,7 +66,7 @@ func (t *Tree) remove(parent int, base string, expect entry.Fingerprint) error {
 	if err := unix.Renameat(parent, base, t.tmpFD(), name); err != nil {
 		var st unix.Statx_t
 		if err == unix.ENOENT && beneath.Lstat(parent, base, &st) == nil {
-			return gone(err) // it is the folder for temporary files that is gone
+			return t.gone(err) // it is the folder for temporary files that is gone
 		}
 		return err
 	}

@@ -19,43 +19,90 @@ const (
 
 // VolumeID is the volume's identity: random, written into the reserved folder
 // when the volume was first opened, and again after each boot of the machine
-// (see the package documentation). It is read each time, through the path
-// given to [Open], so a volume that was unmounted, renamed, replaced or
-// emptied has another identity or none; none is [ErrReplaced].
+// (see the package documentation). [ErrReplaced]: the path does not lead to
+// this volume any more.
 func (t *Tree) VolumeID() (string, error) {
-	id, err := t.readID()
-	if err != nil {
-		return "", fmt.Errorf("read the identity of volume %s: %w", t.path, err)
+	if err := t.present(); err != nil {
+		return "", fmt.Errorf("identify volume %s: %w", t.path, err)
 	}
-	return id, nil
+	return t.id, nil
 }
 
-func (t *Tree) readID() (string, error) {
+// Mended is how often the reserved folder, or what is in it, was missing and
+// was put back. An app that removes it most likely removes everything.
+func (t *Tree) Mended() uint64 { return t.mended.Load() }
+
+// present returns nil as long as the path leads to the volume that was opened.
+// As that is open, nothing else can have its number meanwhile. A reserved
+// folder that the app has removed is put back; who gave the volume another
+// identity has opened it as one that was new.
+func (t *Tree) present() error {
 	fd, err := unix.Open(t.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrReplaced, err)
+		return fmt.Errorf("%w: %w", ErrReplaced, err)
 	}
 	defer unix.Close(fd)
+	var st unix.Statx_t
+	if err := beneath.Lstat(fd, "", &st); err != nil {
+		return err
+	}
+	if st.Ino != t.self.Ino || !beneath.SameDevice(&st, &t.self) {
+		return fmt.Errorf("%w: another folder is mounted at its path", ErrReplaced)
+	}
 	reserved, err := beneath.Child(fd, reservedName, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return "", fmt.Errorf("%w: %s: %w", ErrReplaced, reservedName, err)
+		return t.mend()
 	}
 	defer unix.Close(reserved)
-	id, _, err := loadID(reserved)
-	if err != nil {
-		return "", fmt.Errorf("%w: %s/%s: %w", ErrReplaced, reservedName, idName, err)
+	if id, _, err := loadID(reserved); err != nil || id != t.id {
+		return t.mend()
 	}
-	return id, nil
+	return nil
 }
 
-// present returns nil as long as the path still leads to the volume that was
-// opened.
-func (t *Tree) present() error {
-	id, err := t.readID()
-	if err == nil && id != t.id {
-		err = fmt.Errorf("%w: its identity is %s, was %s", ErrReplaced, id, t.id)
+// mend puts back what is missing in the reserved folder, and the folder.
+func (t *Tree) mend() error {
+	t.mending.Lock()
+	defer t.mending.Unlock()
+	reserved, err := t.openReserved()
+	if errors.Is(err, unix.ENOENT) { // so was the volume's root
+		return fmt.Errorf("%w: %w", ErrReplaced, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(reserved)
+	missing := false
+	id, _, err := loadID(reserved)
+	switch {
+	case err == unix.ENOENT, errors.Is(err, errNoID):
+		missing = true
+		if err := storeID(reserved, t.id, bootID()); err != nil {
+			return fmt.Errorf("write %s/%s: %w", reservedName, idName, err)
+		}
+	case err != nil:
+		return fmt.Errorf("read %s/%s: %w", reservedName, idName, err)
+	case id != t.id:
+		return fmt.Errorf("%w: its identity is %s, was %s", ErrReplaced, id, t.id)
+	}
+	renewed, err := t.renewTmp(reserved)
+	if missing || renewed {
+		t.mended.Add(1)
 	}
 	return err
+}
+
+// gone says what is to be done about an error of an operation on the process's
+// own temporary entries: where they were removed, with their folder or alone,
+// the folder is put back, and the caller looks again.
+func (t *Tree) gone(err error) error {
+	if err != unix.ENOENT {
+		return err
+	}
+	if err := t.mend(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: the temporary entry was removed", ErrChanged)
 }
 
 // openReserved opens the reserved folder, made if missing. A symbolic link in

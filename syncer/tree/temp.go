@@ -55,23 +55,15 @@ func (t *Tree) Create(size int64) (*Temp, error) {
 	}
 	name := t.tempName()
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(t.tmp.Fd()), name, flags, 0o600)
+	fd, err := unix.Openat(t.tmpFD(), name, flags, 0o600)
 	if err != nil {
-		return nil, failed("create a temporary file in", t.path, gone(err))
+		return nil, failed("create a temporary file in", t.path, t.gone(err))
 	}
 	unit := max(granule, size/maxGranules+1)
 	return &Temp{
 		t: t, f: os.NewFile(uintptr(fd), name), name: name, size: size,
 		unit: unit, data: make([]atomic.Uint32, (size/unit)/32+1),
 	}, nil
-}
-
-// gone says what it means when the process's own folder is not there.
-func gone(err error) error {
-	if err == unix.ENOENT {
-		return fmt.Errorf("%w: %w", ErrReplaced, err)
-	}
-	return err
 }
 
 // WriteAt is [io.WriterAt] within the size given to [Tree.Create]. Blocks of
@@ -212,7 +204,7 @@ func (p *Temp) commit(path string, a entry.Attrs, expect *entry.Fingerprint) (en
 		return entry.Local{}, err
 	}
 	if err := setTimes(p.t.tmpFD(), p.name, a.MTime); err != nil {
-		return entry.Local{}, err
+		return entry.Local{}, p.t.gone(err)
 	}
 	if err := beneath.Lstat(fd, "", &before); err != nil {
 		return entry.Local{}, err
@@ -243,7 +235,7 @@ func (p *Temp) Discard() error {
 	if err := p.f.Close(); errors.Is(err, os.ErrClosed) {
 		return nil
 	}
-	err := unix.Unlinkat(int(p.t.tmp.Fd()), p.name, 0)
+	err := unix.Unlinkat(p.t.tmpFD(), p.name, 0)
 	if err == unix.ENOENT {
 		return nil
 	}

@@ -3,7 +3,6 @@ package tree
 import (
 	"crypto/rand"
 	"fmt"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -12,30 +11,30 @@ import (
 )
 
 // openTmp makes this process's own folder for temporary files, locked for as
-// long as the process lives, and removes the folders that nobody holds a lock
-// on: those of processes that crashed. (restore, sync and verify may have the
-// volume open at the same time.)
-func (t *Tree) openTmp(reserved int) error {
+// long as its descriptor is open, notes its name, and removes the folders that
+// nobody holds a lock on: those of processes that crashed. (restore, sync and
+// verify may have the volume open at the same time.)
+func (t *Tree) openTmp(reserved int) (int, error) {
 	if err := unix.Mkdirat(reserved, tmpName, 0o700); err != nil && err != unix.EEXIST {
-		return fmt.Errorf("make %s/%s: %w", reservedName, tmpName, err)
+		return -1, fmt.Errorf("make %s/%s: %w", reservedName, tmpName, err)
 	}
 	all, err := beneath.Child(reserved, tmpName, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return fmt.Errorf("open %s/%s: %w", reservedName, tmpName, err)
+		return -1, fmt.Errorf("open %s/%s: %w", reservedName, tmpName, err)
 	}
 	defer unix.Close(all)
 	removeStale(all)
 	for range 10 {
 		name := rand.Text()
 		if err := unix.Mkdirat(all, name, 0o700); err != nil {
-			return fmt.Errorf("make a folder in %s/%s: %w", reservedName, tmpName, err)
+			return -1, fmt.Errorf("make a folder in %s/%s: %w", reservedName, tmpName, err)
 		}
 		fd, err := beneath.Child(all, name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err == unix.ENOENT {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("open %s/%s/%s: %w", reservedName, tmpName, name, err)
+			return -1, fmt.Errorf("open %s/%s/%s: %w", reservedName, tmpName, name, err)
 		}
 		// Another process that opens the volume at this moment may have taken
 		// the folder for a stale one before it was locked.
@@ -45,10 +44,33 @@ func (t *Tree) openTmp(reserved int) error {
 			unix.Close(fd)
 			continue
 		}
-		t.tmp, t.tmpName = os.NewFile(uintptr(fd), name), name
-		return nil
+		t.tmpName = name
+		return fd, nil
 	}
-	return fmt.Errorf("make a folder in %s/%s: it keeps vanishing", reservedName, tmpName)
+	return -1, fmt.Errorf("make a folder in %s/%s: it keeps vanishing", reservedName, tmpName)
+}
+
+// renewTmp makes the folder for temporary files anew if it is not where it was.
+// The new one takes the number of the old one's descriptor, which others may
+// be using at this moment.
+func (t *Tree) renewTmp(reserved int) (renewed bool, err error) {
+	var at, st unix.Statx_t
+	if err := beneath.Lstat(t.tmpFD(), "", &st); err != nil {
+		return false, err
+	}
+	if all, err := beneath.Child(reserved, tmpName, unix.O_PATH|unix.O_DIRECTORY); err == nil {
+		err = beneath.Lstat(all, t.tmpName, &at)
+		unix.Close(all)
+		if err == nil && at.Ino == st.Ino {
+			return false, nil
+		}
+	}
+	fd, err := t.openTmp(reserved)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	return true, unix.Dup3(fd, t.tmpFD(), unix.O_CLOEXEC)
 }
 
 func (t *Tree) closeTmp() {

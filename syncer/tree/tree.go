@@ -55,8 +55,8 @@ var (
 	// ErrNotRegular: the path to be opened is not a regular file.
 	ErrNotRegular = errors.New("not a regular file")
 	// ErrReplaced: the path of the volume does not lead to the volume that was
-	// opened: it was unmounted, renamed, replaced or emptied wholly.
-	ErrReplaced = errors.New("volume was unmounted, replaced or emptied")
+	// opened: it was unmounted, renamed or replaced.
+	ErrReplaced = errors.New("volume was unmounted or replaced")
 	// ErrInvalidKey: the key is no path in a volume; see [ValidKey].
 	ErrInvalidKey = errors.New("not a usable path")
 )
@@ -79,6 +79,9 @@ type Tree struct {
 	// attributes of its own must come last.
 	making   sync.Mutex
 	passages passages
+
+	mending sync.Mutex    // held from finding the reserved folder missing to putting it back
+	mended  atomic.Uint64 // see Mended
 
 	tmp     *os.File // this process's own folder for temporary files
 	tmpName string   // its name in the reserved folder's tmp/
@@ -128,7 +131,11 @@ func (t *Tree) prepare() error {
 	if t.id, err = identify(reserved); err != nil {
 		return err
 	}
-	return t.openTmp(reserved)
+	fd, err := t.openTmp(reserved)
+	if err == nil {
+		t.tmp = os.NewFile(uintptr(fd), t.tmpName)
+	}
+	return err
 }
 
 // Close removes this process's temporary files and lets the volume go.

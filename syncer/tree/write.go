@@ -84,12 +84,12 @@ func (t *Tree) symlink(target, path string, a entry.Attrs, expect *entry.Fingerp
 		if target == "" {
 			return entry.Local{}, unix.EINVAL // the kernel's ENOENT would mean the folder
 		}
-		return entry.Local{}, gone(err)
+		return entry.Local{}, t.gone(err)
 	}
 	var before, after unix.Statx_t
 	fd, err := beneath.Child(t.tmpFD(), name, unix.O_PATH)
 	if err != nil {
-		return entry.Local{}, gone(err)
+		return entry.Local{}, t.gone(err)
 	}
 	defer unix.Close(fd)
 	err = func() error {
