@@ -20,6 +20,8 @@ type between struct {
 	*httptest.Server
 	// answer reports whether it has answered instead of the store.
 	answer atomic.Pointer[func(http.ResponseWriter, *http.Request) bool]
+	// admit lets a request in, until it is answered, or answers it and is nil.
+	admit atomic.Pointer[func(http.ResponseWriter, *http.Request) (leave func())]
 	// spoil changes what the store answered.
 	spoil atomic.Pointer[func(*http.Response) error]
 	// requests are all that were made, whoever answered; among them puts, and
@@ -63,6 +65,13 @@ func (r *rig) between(t *testing.T) *between {
 		if f := b.answer.Load(); f != nil && (*f)(w, request) {
 			return
 		}
+		if f := b.admit.Load(); f != nil {
+			leave := (*f)(w, request)
+			if leave == nil {
+				return
+			}
+			defer leave()
+		}
 		proxy.ServeHTTP(w, request)
 	}))
 	b.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -72,12 +81,14 @@ func (r *rig) between(t *testing.T) *between {
 	return b
 }
 
-func (b *between) answers(f func(http.ResponseWriter, *http.Request) bool) { b.answer.Store(&f) }
-func (b *between) spoils(f func(*http.Response) error)                     { b.spoil.Store(&f) }
+func (b *between) answers(f func(http.ResponseWriter, *http.Request) bool)  { b.answer.Store(&f) }
+func (b *between) spoils(f func(*http.Response) error)                      { b.spoil.Store(&f) }
+func (b *between) admits(f func(http.ResponseWriter, *http.Request) func()) { b.admit.Store(&f) }
 
 // honest ends all of it.
 func (b *between) honest() {
 	b.answer.Store(nil)
+	b.admit.Store(nil)
 	b.spoil.Store(nil)
 }
 

@@ -50,7 +50,7 @@ type Config struct {
 	// ShutdownQuiet: the last flush ends only when nothing has changed for so
 	// long; for a sidecar that is stopped together with its app.
 	ShutdownQuiet time.Duration
-	Concurrency   int // paths under way at once
+	Concurrency   int // paths under way at once, at most
 }
 
 // Deps is what an engine works with. Metrics may be nil.
@@ -76,6 +76,7 @@ type Engine struct {
 	writer   string // this process, among the writers of the prefix
 
 	dirty      *dirty.Set
+	lanes      *lanes
 	gate       *gate
 	room       *gate // closed while the store has none; only uploads ask for it
 	state      *state
@@ -142,6 +143,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		defaults: attrs.Defaults{UID: root.Attrs.UID, GID: root.Attrs.GID},
 		writer:   writerID(),
 		dirty:    dirty.New(dirtyLimit),
+		lanes:    newLanes(cfg.Concurrency),
 		gate:     newGate(),
 		room:     newGate(),
 		unsent:   newUnsent(),

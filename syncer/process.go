@@ -31,26 +31,30 @@ func (r result) settles() bool {
 
 // work looks at dirty paths until ctx ends, and returns when all are done.
 func (e *Engine) work(ctx context.Context) {
-	slots := make(chan struct{}, e.cfg.Concurrency)
 	for {
-		slots <- struct{}{} // also when ctx has ended: the looks then end soon, and all are waited for
+		n := e.lanes.enter() // also when ctx has ended: the looks then end soon, and all are waited for
 		w, err := e.dirty.Next(ctx)
 		if err != nil {
+			n.leave()
 			break
 		}
 		go func() {
-			defer func() { <-slots }()
-			e.process(ctx, w)
+			defer n.leave()
+			e.process(ctx, w, n)
 		}()
 	}
-	for range cap(slots) - 1 { // the loop itself holds one
-		slots <- struct{}{}
-	}
+	e.lanes.idle()
 }
 
 // process looks at one path, and ends the look once the base has it.
-func (e *Engine) process(ctx context.Context, w dirty.Work) {
+func (e *Engine) process(ctx context.Context, w dirty.Work, n lane) {
 	r, err := e.look(ctx, w)
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		n.busy()
+	case err == nil && r.put != nil:
+		n.taken()
+	}
 	settled := err == nil && r.settles()
 	if err != nil {
 		r = e.judgeError(ctx, w, err)

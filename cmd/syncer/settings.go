@@ -136,7 +136,7 @@ func usageOf(name string) string {
 		contract.FlagScanInterval:   "time between full scans of the folder",
 		contract.FlagBandwidthLimit: "bytes per second each way, such as 10Mi; 0: no limit",
 		contract.FlagMetricsAddress: "where to serve /metrics, /healthz and POST /flush; 0: nowhere",
-		contract.FlagConcurrency:    "transfers at a time",
+		contract.FlagConcurrency:    "transfers at a time, at most",
 		contract.FlagLogLevel:       "the least that is logged",
 		contract.FlagLogFormat:      "how it is logged (default: text on a terminal, else json)",
 	}[name]

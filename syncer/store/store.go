@@ -8,6 +8,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"strings"
@@ -28,6 +29,9 @@ var (
 	ErrPrecondition = errors.New("object has changed meanwhile")
 	// ErrUnreachable: no answer that came from the store itself, or a 5xx.
 	ErrUnreachable = errors.New("store unreachable")
+	// ErrBusy: it says that it has too much to do. It is ErrUnreachable, too;
+	// but fewer requests at a time would get more done.
+	ErrBusy = fmt.Errorf("%w: it is busy", ErrUnreachable)
 	// ErrFull: the store, or the quota of the bucket, has no room.
 	ErrFull = errors.New("store full or quota reached")
 	// ErrKeyRejected: the store will never take this key.

@@ -64,10 +64,10 @@ var codes = map[string]error{
 	"RequestTimeout":      store.ErrUnreachable, // a 400: the body came too slowly
 	"IncompleteBody":      store.ErrUnreachable,
 	"OperationAborted":    store.ErrUnreachable, // a 409: try again
-	"SlowDown":            store.ErrUnreachable,
-	"Throttling":          store.ErrUnreachable,
-	"ThrottlingException": store.ErrUnreachable,
-	"TooManyRequests":     store.ErrUnreachable,
+	"SlowDown":            store.ErrBusy,
+	"Throttling":          store.ErrBusy,
+	"ThrottlingException": store.ErrBusy,
+	"TooManyRequests":     store.ErrBusy,
 }
 
 // statuses is for answers without a code that is known: answers to HEAD have
@@ -78,7 +78,8 @@ var statuses = map[int]error{
 	http.StatusPreconditionFailed:  store.ErrPrecondition,
 	http.StatusRequestURITooLong:   store.ErrKeyRejected,
 	http.StatusRequestTimeout:      store.ErrUnreachable,
-	http.StatusTooManyRequests:     store.ErrUnreachable,
+	http.StatusTooManyRequests:     store.ErrBusy,
+	http.StatusServiceUnavailable:  store.ErrBusy,
 	http.StatusInsufficientStorage: store.ErrFull,
 }
 
@@ -89,7 +90,7 @@ func class(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		store.ErrNotFound, store.ErrNoBucket, store.ErrAccessDenied, store.ErrPrecondition, store.ErrUnreachable,
+		store.ErrNotFound, store.ErrNoBucket, store.ErrAccessDenied, store.ErrPrecondition, store.ErrBusy, store.ErrUnreachable,
 		store.ErrFull, store.ErrKeyRejected, store.ErrKeyConflict, store.ErrNoVersions, store.ErrDamaged,
 	} {
 		if errors.Is(err, known) {
