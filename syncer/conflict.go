@@ -61,7 +61,7 @@ func (e *Engine) keepRemote(ctx context.Context, item plan.Item, aside string, p
 			return err
 		}
 		l.Key = aside
-		return e.record(agreed(l, etag))
+		return e.record(aside, agreed(l, etag))
 	})
 }
 
@@ -88,7 +88,7 @@ func (e *Engine) keepLocal(ctx context.Context, item plan.Item, aside string, pu
 			e.dirty.TouchFor(aside, item.Key)
 			return nil
 		}
-		return e.record(agreed(l, etag))
+		return e.record(aside, agreed(l, etag))
 	})
 }
 
@@ -128,11 +128,4 @@ func (e *Engine) setAside(ctx context.Context, u store.Upload, aside string, fol
 func onlyMoved(was, l entry.Local) bool {
 	l.CTime = was.CTime
 	return l.Fingerprint == was.Fingerprint && l.Attrs == was.Attrs && l.Target == was.Target
-}
-
-// record has the base say b, beside what it is told of the path under work.
-func (e *Engine) record(b *entry.Base) error {
-	var done batch
-	e.base.Put(*b, done.add())
-	return done.wait()
 }

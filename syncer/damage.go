@@ -119,11 +119,9 @@ func (e *Engine) heal(ctx context.Context, w dirty.Work, item plan.Item) (result
 // tried again, also by the next process, and a flush does not end well without.
 func (e *Engine) disown(item plan.Item) error {
 	if item.Remote != nil {
-		return e.record(behind(item.Key, item.Remote.ETag))
+		return e.record(item.Key, behind(item.Key, item.Remote.ETag))
 	}
-	var done batch
-	e.base.Delete(item.Key, done.add())
-	return done.wait()
+	return e.record(item.Key, nil)
 }
 
 // dropNote takes the word back. A note that stays may be taken once more for
@@ -156,12 +154,13 @@ func (e *Engine) mendLoop(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	m := mender{map[noteID]pause{}}
+	m, p := mender{map[noteID]pause{}}, newPacer(e.gate, retryMost)
 	for {
-		if err := m.mendAll(ctx, e); err != nil {
+		err := m.mendAll(ctx, e)
+		if err != nil {
 			e.log.Debug("could not look for notes of damaged objects; will try again", "error", err)
 		}
-		if sleep(ctx, mendPace*e.attendEvery) != nil {
+		if p.after(ctx, mendPace*e.attendEvery, err) != nil {
 			return
 		}
 	}
@@ -251,7 +250,7 @@ func (e *Engine) mend(ctx context.Context, key string) error {
 	item.Remote = &entry.Remote{Key: key, ETag: obj.ETag}
 	r, err := e.heal(ctx, dirty.Work{Key: key}, item)
 	if err == nil && r.put != nil {
-		err = e.record(r.put)
+		err = e.record(key, r.put)
 	}
 	if err != nil {
 		e.dirty.Touch(key)

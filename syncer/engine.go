@@ -79,6 +79,8 @@ type Engine struct {
 	lanes      *lanes
 	gate       *gate
 	room       *gate // closed while the store has none; only uploads ask for it
+	records    *records
+	refusals   *refusals
 	state      *state
 	scans      chan scanRequest
 	scanAll    chan struct{} // a scan was asked for that scans had no room for
@@ -144,10 +146,12 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		writer:   writerID(),
 		dirty:    dirty.New(dirtyLimit),
 		lanes:    newLanes(cfg.Concurrency),
-		gate:     newGate(),
-		room:     newGate(),
+		gate:     newGate(retryMost),
+		room:     newGate(retryMost),
+		records:  newRecords(),
+		refusals: newRefusals(),
 		unsent:   newUnsent(),
-		state:    newState(),
+		state:    newState(deps.Log),
 		scans:    make(chan scanRequest, 64),
 		scanAll:  make(chan struct{}, 1),
 		judge:    newJudge(),
@@ -225,10 +229,6 @@ func (e *Engine) Status() status.Status {
 	}
 	s.Pending = int64(e.dirty.Len())
 	s.Synced = max(e.base.Len()-s.Pending, 0)
-	if s.HaltedDeletes > 0 && s.Condition == status.OK {
-		s.Condition = status.Halted
-		s.Message = haltedMessage(s.HaltedDeletes)
-	}
 	return s
 }
 
@@ -254,7 +254,8 @@ func (e *Engine) connect(ctx context.Context, fatal func(error) bool) error {
 func (e *Engine) failed(err error) {
 	wait, fresh := e.gate.fail()
 	e.dirty.Pause(time.Now().Add(wait))
-	if changed := e.state.fail(err); changed || fresh {
+	e.state.fail(err)
+	if fresh {
 		e.log.Warn("store does not take part; will try again", "error", err, "wait", wait.Round(time.Millisecond))
 	}
 }

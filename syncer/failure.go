@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/minio-sidecar/minio-sidecar/syncer/base"
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
@@ -29,7 +30,7 @@ func (e *unsyncableError) Error() string { return e.reason }
 // dropped: a path that is not synced stays dirty or is named as unsyncable.
 func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result {
 	var no *unsyncableError
-	kind := "failing: "
+	kind, refused := "failing: ", false
 	var lasting error // what is the state of the volume, or of the object
 	switch {
 	case ctx.Err() != nil:
@@ -37,6 +38,10 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	case errors.Is(err, errVanished) && e.restoring():
 		e.abort(err)
 		return result{outcome: dirty.Retry, reason: err.Error()}
+	case errors.Is(err, base.ErrUnwritable): // whatever word it has for why
+		return result{outcome: dirty.Retry, reason: err.Error()}
+	case errors.Is(err, errNotAsked):
+		return result{outcome: dirty.Deferred, reason: err.Error()}
 	case errors.As(err, &no):
 		e.unsyncable(w.Key, no.reason)
 		return result{outcome: dirty.Settled}
@@ -60,6 +65,9 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		return result{outcome: dirty.Blocked, reason: "a file and a folder have this name"}
 	case errors.Is(err, ErrTorn), errors.Is(err, tree.ErrChanged):
 		e.metrics.TornReads()
+		if w.Unrests == 0 && !w.Restless {
+			return result{outcome: dirty.Unrest, reason: "changed while it was read"}
+		}
 		// It is published when it rests or the app has stopped: an old state is
 		// better than one that never was.
 		return result{outcome: dirty.Unrest, reason: "never rests: it changes while it is read"}
@@ -69,10 +77,15 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 			return e.giveUp(w.Key, "store full: "+err.Error(), err)
 		}
 		e.state.failAt(w.Key, err)
+		if errors.Is(err, errNoRoomYet) {
+			return result{outcome: dirty.Deferred, reason: err.Error()}
+		}
 		return result{outcome: dirty.Failed, reason: err.Error()}
 	case errors.Is(err, store.ErrAccessDenied) && !e.restoring() && e.admitted(ctx):
 		kind = "denied: "
 		lasting = err
+		refused = true
+		e.refusals.refuse(w.Key)
 	case storeWide(err):
 		if e.restoring() && fatalForRestore(err) {
 			e.abort(err)
@@ -115,9 +128,9 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 	}
 	e.log.Log(ctx, level, "path failed; will try again", "path", w.Key, "attempt", w.Attempts+1, "error", err)
 	if _, pull := errors.AsType[*pullError](err); pull {
-		return result{outcome: dirty.Missed, reason: err.Error()}
+		return result{outcome: dirty.Missed, reason: err.Error(), refused: refused}
 	}
-	return result{outcome: dirty.Failed, reason: err.Error()}
+	return result{outcome: dirty.Failed, reason: err.Error(), refused: refused}
 }
 
 // tooMany reports whether so many paths fail that key, which does as well, is not
@@ -160,8 +173,13 @@ var errNoRoomYet = fmt.Errorf("not tried again yet: %w", store.ErrFull)
 func (e *Engine) tryUpload(ctx context.Context, w dirty.Work, item plan.Item) (r result, err error) {
 	if e.room.closed() {
 		err = errNoRoomYet
-	} else if r, err = e.upload(ctx, w, item); err == nil {
-		e.takesAgain()
+	} else {
+		err = e.refusals.mayAsk(item.Key)
+	}
+	if err == nil {
+		if r, err = e.upload(ctx, w, item); err == nil {
+			e.takesAgain()
+		}
 	}
 	if err != nil {
 		e.notSent(item)

@@ -9,15 +9,11 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
 
-const (
-	// flushRetry is how soon the last flush tries again after a failed scan.
-	flushRetry = time.Second
-	// farewell bounds what comes after the last flush: taking leave of the other
-	// writers, and aborting uploads. It is part of the time for that flush: the
-	// grace period of a pod is raised by no more than that, and a container that
-	// is killed leaves no word of what is not in the bucket.
-	farewell = 2 * time.Second
-)
+// farewell bounds what comes after the last flush: taking leave of the other
+// writers, and aborting uploads. It is part of the time for that flush: the
+// grace period of a pod is raised by no more than that, and a container that
+// is killed leaves no word of what is not in the bucket.
+const farewell = 2 * time.Second
 
 // Flush returns when all that was written before the call is in the bucket, or
 // an [*UnsyncedError] where something of it cannot be. With confirm, the
@@ -60,7 +56,7 @@ func (e *Engine) flush(ctx context.Context, confirm bool) error {
 		case e.dirty.Sent(mark):
 			return nil
 		case e.state.snapshot().HaltedDeletes > 0 && !confirm:
-			return fmt.Errorf("flush: %w", e.unsynced(nil))
+			return fmt.Errorf("flush: %w", e.Unsynced(nil))
 		}
 		if err := sleep(ctx, judgeTick); err != nil {
 			return fmt.Errorf("flush: %w", err)
@@ -102,20 +98,21 @@ func (m *meeting) lastFlush(ctx context.Context) error {
 		err = m.arrive(flushing)
 	}
 	if err != nil {
-		return m.unsynced(err)
+		return m.Unsynced(err)
 	}
-	m.abortUnfinished(flushing) // a short life may not have come to it before
+	_ = m.abortUnfinished(flushing) // a short life may not have come to it before
 	return m.leftOut()
 }
 
 // listUntilSure lists as long as deletions wait for the end of a listing, which
 // may have been interrupted by the end of the sync.
 func (m *meeting) listUntilSure(ctx context.Context) {
+	p := newPacer(m.gate, flushMost)
 	for {
 		m.mu.Lock()
 		sure := !m.doubt.listing
 		m.mu.Unlock()
-		if sure || m.pass(ctx, "", true) == nil || sleep(ctx, flushRetry) != nil {
+		if sure || m.pass(ctx, "", true) == nil || p.wait(ctx) != nil {
 			return
 		}
 	}
@@ -136,6 +133,7 @@ func (m *meeting) takeLeave(ctx context.Context) {
 // flushUntilQuiet flushes until nothing has changed for ShutdownQuiet. While
 // the store does not answer it goes on trying.
 func (e *Engine) flushUntilQuiet(ctx context.Context) error {
+	p := newPacer(e.gate, flushMost)
 	for {
 		mark := e.dirty.Mark()
 		err := e.flush(ctx, false)
@@ -146,7 +144,7 @@ func (e *Engine) flushUntilQuiet(ctx context.Context) error {
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err != nil:
-			if sleep(ctx, flushRetry) != nil {
+			if p.wait(ctx) != nil {
 				return err
 			}
 			continue
@@ -176,8 +174,8 @@ func (e *Engine) leftOut() error {
 	return &UnsyncedError{Paths: paths, Count: missing}
 }
 
-// unsynced describes what is not in the bucket.
-func (e *Engine) unsynced(cause error) *UnsyncedError {
+// Unsynced describes what is not in the bucket, for a sync that ends for cause.
+func (e *Engine) Unsynced(cause error) *UnsyncedError {
 	s := e.Status()
 	missing, paths := e.state.missing()
 	return &UnsyncedError{Paths: append(s.PendingPaths, paths...), Count: s.Pending + missing, Halted: s.HaltedDeletes, Cause: cause}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
-	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 )
 
 const (
@@ -186,11 +185,7 @@ func (e *Engine) baseKeys() iter.Seq2[string, error] {
 }
 
 func (e *Engine) halt(deletes int64) {
-	var before int64
-	e.state.update(func(s *status.Status) {
-		before, s.HaltedDeletes = s.HaltedDeletes, deletes
-	})
-	switch {
+	switch before := e.state.halt(deletes); {
 	case before == 0 && deletes > 0:
 		e.log.Error("deletions are held back", "deletions", deletes, "entries", e.base.Len(), "do", haltedMessage(deletes))
 	case before > 0 && deletes == 0:

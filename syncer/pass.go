@@ -233,6 +233,7 @@ func (e *Engine) scanLoop(ctx context.Context) {
 	defer ticker.Stop()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
+	p := newPacer(e.gate, retryMost)
 	for {
 		dirs := []string{""}
 		var waiting []chan<- error
@@ -251,25 +252,20 @@ func (e *Engine) scanLoop(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			e.log.Warn("scan failed; nothing is deleted on its account; will try again", "folders", dirs, "error", err)
-			e.state.fail(fmt.Errorf("scan the volume: %w", err))
-			retry.Reset(scanRetry)
+			e.state.failAt(scanning, fmt.Errorf("scan the volume: %w", err))
+			retry.Reset(p.failed())
 			continue
 		}
 		if err == nil && dirs[0] == "" {
-			e.storeOrVolumeBack()
+			p.ok()
+			e.state.over(scanning)
 		}
 	}
 }
 
-// scanRetry is how soon a failed scan is followed by a full one.
-const scanRetry = 5 * time.Second
-
-// storeOrVolumeBack clears a condition that a scan had set.
-func (e *Engine) storeOrVolumeBack() {
-	if e.gate.wait() == 0 && e.state.ok() {
-		e.log.Info("scan succeeds again")
-	}
-}
+// scanning holds the condition of a scan that has failed. No key has a zero byte
+// in it, since no path has.
+const scanning = "\x00scan"
 
 // passes is one local pass of several folders.
 func (e *Engine) passes(ctx context.Context, dirs []string) error {

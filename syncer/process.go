@@ -22,6 +22,7 @@ type result struct {
 	reason  string
 	put     *entry.Base // what both sides agree on now
 	forget  bool        // neither side has it any more
+	refused bool        // by the store, which lets us in
 }
 
 // settles reports whether it is known what the bucket has.
@@ -59,14 +60,24 @@ func (e *Engine) process(ctx context.Context, w dirty.Work, n lane) {
 	if err != nil {
 		r = e.judgeError(ctx, w, err)
 	}
-	if r.outcome != dirty.Retry && r.outcome != dirty.Failed && r.outcome != dirty.Missed {
+	switch r.outcome {
+	case dirty.Retry, dirty.Failed, dirty.Deferred, dirty.Missed:
+	default:
 		e.state.over(w.Key)
+	}
+	for _, key := range e.refusals.ended(w.Key, r.put != nil || r.forget, r.refused || r.outcome == dirty.Deferred) {
+		e.dirty.Again(key)
 	}
 	done := func(err error) {
 		if err != nil {
-			e.log.Error("could not record what was synced", "path", w.Key, "error", err)
+			e.records.keep(w.Key, r.put)
+			e.notRecorded(err)
 			e.dirty.Done(w.Key, dirty.Retry, err.Error())
 			return
+		}
+		if r.put != nil || r.forget {
+			e.records.keep(w.Key, nil)
+			_ = e.canRecord() // once it could not, this may show that it can
 		}
 		if settled {
 			e.base.Settled(w.Key)
@@ -90,58 +101,13 @@ func (e *Engine) process(ctx context.Context, w dirty.Work, n lane) {
 	}
 }
 
-func (e *Engine) unsyncable(key, reason string) {
-	switch e.state.unsync(key, reason, e.holds(key)) {
-	case byName:
-		e.log.Warn("path cannot be synced", "path", key, "reason", reason)
-	case first:
-		e.log.Warn("too many paths cannot be synced to name each; the status counts all of them",
-			"named", namedMax, "path", key, "reason", reason)
-	}
-}
-
-// synced takes back that key cannot be synced. A folder that could not be read
-// may be full of what is not known yet.
-func (e *Engine) synced(key string) {
-	if e.state.unsynced(key) && entry.IsDir(key) {
-		e.requestScan(key)
-	}
-}
-
-// inVolume reports whether the volume has, or may have, what key means.
-func (e *Engine) inVolume(key string) bool { return e.holds(key).here }
-
-// holds tells what the volume has, or may have, of what key means. A socket, a
-// FIFO or a device has nothing that could be missing in the bucket, and what is
-// mounted in the volume is not the volume's.
-func (e *Engine) holds(key string) holding {
-	if tree.ValidKey(key) != nil {
-		return holding{}
-	}
-	l, marked, ok, err := e.tree.Lookup(key)
-	switch {
-	case err != nil:
-		return holding{here: true, missing: true}
-	case !ok || entry.IsDir(key) != isFolder(l):
-		return holding{}
-	case l.Kind == entry.Special || l.Reason == tree.ReasonMount:
-		return holding{here: true}
-	}
-	b, err := e.base.Get(key)
-	if l.Kind == entry.Dir && !marked && b == nil && err == nil {
-		return holding{} // it was empty a moment ago, and needs no object any more
-	}
-	agreed := err == nil && b != nil && plan.Item{Local: &l, Base: b}.LocalChange() == plan.Same
-	return holding{here: true, missing: !agreed}
-}
-
-// isFolder reports whether l is a folder, be it one that cannot be read.
-func isFolder(l entry.Local) bool { return l.Kind == entry.Dir || l.Kind == entry.Opaque }
-
 // look plans one path from what all sides say of it now, and does it.
 func (e *Engine) look(ctx context.Context, w dirty.Work) (result, error) {
 	if !e.filter.Match(w.Key) {
 		return result{}, nil
+	}
+	if err := e.mayLook(w.Key); err != nil {
+		return result{}, err
 	}
 	known, asked := w.Remote, false
 	for range replans {
@@ -185,9 +151,7 @@ func (e *Engine) storeAnswered() {
 	if e.gate.ok() {
 		e.dirty.Resume()
 	}
-	if e.state.ok() {
-		e.log.Info("store takes part again")
-	}
+	e.state.ok()
 }
 
 // item reads what the volume and the base say of key. An upload of our own
@@ -295,6 +259,9 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 		}
 	}
 	if op == plan.Forget {
+		if err := e.canRecord(); err != nil {
+			return result{}, err
+		}
 		// A listing may be older than our own upload: an object that is not
 		// remembered would come back as somebody else's.
 		if err := e.sureOfAbsence(ctx, item.Key); err != nil {
@@ -312,6 +279,9 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 // deleteRemote applies a local deletion to the bucket, after one more look at
 // whether this is still the volume that was restored.
 func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, error) {
+	if err := e.mayAct(item.Key); err != nil {
+		return result{}, err
+	}
 	if err := e.sameVolume(); err != nil {
 		return result{}, err
 	}
@@ -364,6 +334,11 @@ func held(op plan.Op) result { return result{outcome: dirty.Hold, reason: op.Str
 // before it is held, too: held in vain, it would count as a change that is not
 // in the bucket, and a mass of them as an accident.
 func (e *Engine) follow(ctx context.Context, w dirty.Work, item plan.Item) (result, error) {
+	if w.MayDelete {
+		if err := e.canRecord(); err != nil {
+			return result{}, err
+		}
+	}
 	damaged := false
 	err := e.sureOfAbsence(ctx, item.Key)
 	if err == nil {

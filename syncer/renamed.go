@@ -10,7 +10,9 @@ import (
 )
 
 // unsentMax bounds the memory that is spent on telling renames from deletions
-// while uploads fail.
+// while uploads fail. Of more files nothing is known: then the object under the
+// old name goes as if the file had been deleted. To hold back every deletion
+// instead would be worse: in a full store they may be what makes room.
 const unsentMax = 100_000
 
 // unsent are the files whose upload has failed. A rename keeps the inode: where
@@ -18,6 +20,7 @@ const unsentMax = 100_000
 // that the bucket has of it, and stays until the new name is there.
 type unsent struct {
 	mu      sync.Mutex
+	max     int
 	files   map[string]unsentFile // by key
 	byInode map[uint64]string     // the key of one
 }
@@ -29,14 +32,14 @@ type unsentFile struct {
 }
 
 func newUnsent() *unsent {
-	return &unsent{files: map[string]unsentFile{}, byInode: map[uint64]string{}}
+	return &unsent{max: unsentMax, files: map[string]unsentFile{}, byInode: map[uint64]string{}}
 }
 
 func (u *unsent) note(key string, inode uint64, born entry.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	old, known := u.files[key]
-	if !known && len(u.files) >= unsentMax {
+	if !known && len(u.files) >= u.max {
 		return
 	}
 	if known && old.inode != inode && u.byInode[old.inode] == key {

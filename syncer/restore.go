@@ -134,11 +134,11 @@ func (e *Engine) listedPass(ctx context.Context, fatal func(error) bool) error {
 // insist repeats an exchange with the store until it succeeds, or ends in an
 // error that waiting does not mend.
 func (e *Engine) insist(ctx context.Context, fatal func(error) bool, exchange func() error) error {
+	p := newPacer(e.gate, retryMost)
 	for {
 		err := exchange()
 		if err == nil {
-			e.gate.ok()
-			e.state.ok()
+			e.storeAnswered()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -148,7 +148,7 @@ func (e *Engine) insist(ctx context.Context, fatal func(error) bool, exchange fu
 			return err
 		}
 		e.failed(err)
-		if err := sleep(ctx, e.gate.wait()); err != nil {
+		if err := p.wait(ctx); err != nil {
 			return err
 		}
 	}

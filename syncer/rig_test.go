@@ -58,6 +58,7 @@ type node struct {
 	failingMax  int           // paths that fail and are kept, instead of the usual
 	metrics     *metrics.Metrics
 	logged      logBook
+	opened      int  // how much of it is from before the engine
 	terse       bool // what happens to each path is not logged
 
 	engine *Engine
@@ -125,7 +126,7 @@ func (n *node) open() *Engine {
 		slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: level}),
 		slog.NewTextHandler(&n.logged, &slog.HandlerOptions{Level: slog.LevelInfo}), // the default
 	))
-	n.metrics = metrics.New()
+	n.metrics, n.opened = metrics.New(), n.logged.size()
 	n.engine, err = New(n.config, Deps{Store: remote, Tree: tr, Base: db, Log: log, Metrics: n.metrics})
 	must(err)
 	if n.attendEvery > 0 {
@@ -162,6 +163,25 @@ func (b *logBook) count(text string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return bytes.Count(b.text.Bytes(), []byte(text))
+}
+
+// lastSince is the last line with text in it, of those after the first so many
+// bytes.
+func (b *logBook) lastSince(from int, text string) (line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for l := range strings.Lines(string(b.text.Bytes()[from:])) {
+		if strings.Contains(l, text) {
+			line = l
+		}
+	}
+	return line
+}
+
+func (b *logBook) size() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Len()
 }
 
 func (n *node) shut() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -47,7 +48,7 @@ func TestWatchdog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := &Engine{state: newState(), store: slowListing{}}
+				e := &Engine{state: newState(slog.New(slog.DiscardHandler)), store: slowListing{}}
 				ctx, abort := context.WithCancelCause(t.Context())
 				go e.watchdog(ctx, time.Minute, abort)
 				work(e)

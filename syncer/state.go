@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -20,17 +21,30 @@ const (
 
 // state is what the engine says of itself, beside what the dirty set knows.
 type state struct {
-	mu         sync.Mutex
-	holder     string // the path that met the condition, if it was one
-	s          status.Status
+	mu  sync.Mutex
+	log *slog.Logger
+	s   status.Status
+	// What is wrong, each nil if it is not; [state.tell] says which is told.
+	store     *trouble // with the store, for all
+	path      *trouble // with holder, in the volume or in its object
+	holder    string
+	unwritten error // why the base cannot be written
+
 	unsyncable *unsyncables
 	// degraded says why some folders are not watched, and how many.
 	degraded func() (reason string, folders int)
 	waiting  string // for what deletions wait, if they do for long
 }
 
-func newState() *state {
+// trouble is a condition and the sentence that goes with it.
+type trouble struct {
+	condition status.Condition
+	message   string
+}
+
+func newState(log *slog.Logger) *state {
 	return &state{
+		log:        log,
 		s:          status.Status{Phase: status.Starting, Condition: status.OK, Since: time.Now()},
 		unsyncable: newUnsyncables(),
 	}
@@ -88,51 +102,100 @@ func (s *state) watching(degraded func() (string, int)) {
 
 func (s *state) phase(p status.Phase) { s.update(func(st *status.Status) { st.Phase = p }) }
 
-// fail sets the condition that err stands for and reports whether that is news.
-func (s *state) fail(err error) bool { return s.failAt("", err) }
+// tell has the status say the one thing that is wrong, and the log when that is
+// another than before. What is wrong with the store comes first: as long as it
+// lasts, mending the others brings nothing into the bucket.
+func (s *state) tell() {
+	now := trouble{condition: status.OK}
+	switch {
+	case s.store != nil:
+		now = *s.store
+	case s.unwritten != nil:
+		now = trouble{status.StateUnwritable, unwrittenMessage(s.unwritten)}
+	case s.path != nil:
+		now = *s.path
+	case s.s.HaltedDeletes > 0:
+		now = trouble{status.Halted, haltedMessage(s.s.HaltedDeletes)}
+	}
+	was := s.s.Condition
+	s.s.Condition, s.s.Message = now.condition, now.message
+	if was == now.condition {
+		return
+	}
+	s.s.Since = time.Now()
+	if now.condition == status.OK {
+		s.log.Info(conditionChanged, "condition", now.condition, "was", was)
+	} else {
+		s.log.Warn(conditionChanged, "condition", now.condition, "was", was, "message", now.message)
+	}
+}
+
+// conditionChanged is what the log says: the last such line tells the state.
+const conditionChanged = "condition changed"
+
+func unwrittenMessage(err error) string {
+	return fmt.Sprintf("%v; what is uploaded meanwhile is not acknowledged, all else waits, "+
+		"and it goes on by itself when it can be written again", err)
+}
+
+// fail sets the condition that err stands for.
+func (s *state) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.store = &trouble{conditionOf(err), err.Error()}
+	s.tell()
+}
 
 // failAt is fail for a condition that one path met, in the volume or in its
 // object. It lasts until that path got over it, whatever the store says to
 // others meanwhile.
-func (s *state) failAt(key string, err error) bool {
+func (s *state) failAt(key string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holder = key
-	c := conditionOf(err)
-	news := s.s.Condition != c
-	if news {
-		s.s.Since = time.Now()
-	}
-	s.s.Condition, s.s.Message = c, err.Error()
-	return news
+	s.holder, s.path = key, &trouble{conditionOf(err), err.Error()}
+	s.tell()
 }
 
-// ok clears the condition and reports whether there was one.
-func (s *state) ok() bool {
+// ok says that the store takes part.
+func (s *state) ok() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.s.Condition == status.OK || s.holder != "" {
-		return false
-	}
-	s.s.Condition, s.s.Message, s.s.Since = status.OK, "", time.Now()
-	return true
+	s.store = nil
+	s.tell()
 }
 
 // over says that the path got over what it met.
 func (s *state) over(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holder == key {
-		s.holder = ""
-		s.s.Condition, s.s.Message, s.s.Since = status.OK, "", time.Now()
+	if s.path != nil && s.holder == key {
+		s.holder, s.path = "", nil
+		s.tell()
 	}
+}
+
+// unwritable notes why the base cannot be written, nil if it can.
+func (s *state) unwritable(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unwritten = err
+	s.tell()
+}
+
+// halt notes how many deletions are held back, and returns how many were.
+func (s *state) halt(deletes int64) (before int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.s.HaltedDeletes = s.s.HaltedDeletes, deletes
+	s.tell()
+	return before
 }
 
 // holds reports whether the condition is that of key.
 func (s *state) holds(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holder == key
+	return s.path != nil && s.holder == key
 }
 
 // unsync notes that key cannot be synced, and what the volume has of it.

@@ -73,7 +73,7 @@ func (e *Engine) Sync(ctx context.Context) error {
 		func(ctx context.Context) { e.hear(ctx, watcher) },
 	)
 	working := sync.OnceValue(func() func() { return e.start(life, e.work) })
-	m := &meeting{Engine: e, roster: writers.New(e.store, e.cfg.Prefix, e.writer), work: func() { working() }}
+	m := e.meeting(func() { working() })
 	if err = m.converse(ctx, watcher); err == nil {
 		err = m.lastFlush(ctx)
 		// While uploads that are given up tidy up behind them: where the store
@@ -97,6 +97,15 @@ type meeting struct {
 	lost   bool   // the last look at the others has failed
 	unsure bool   // it is not known whether conditions are honoured
 	tidied time.Time
+	// What is done beside each look around, and may be refused for ever.
+	aborting, probing *pacer
+}
+
+func (e *Engine) meeting(work func()) *meeting {
+	return &meeting{
+		Engine: e, roster: writers.New(e.store, e.cfg.Prefix, e.writer), work: work,
+		aborting: newPacer(e.gate, time.Minute), probing: newPacer(e.gate, time.Minute),
+	}
 }
 
 // converse is the life of a sync: get in step, then keep an eye on the other
@@ -153,6 +162,7 @@ func (m *meeting) getInStep(ctx context.Context) error {
 	}
 	m.work()
 	if !m.readOnly() {
+		m.succeed(ctx)
 		// Before the listing: what those writers did that are gone by now, the
 		// listing shows; if this look fails the next one finds them new.
 		if _, _, err := m.roster.Look(ctx); err != nil {
@@ -184,6 +194,21 @@ func (m *meeting) getInStep(ctx context.Context) error {
 	return nil
 }
 
+// succeed takes the place of the sync that had this base before. Where that was
+// killed the others, and this one, would see it for a minute and a half.
+func (m *meeting) succeed(ctx context.Context) {
+	former, err := m.base.Meta(metaWriter)
+	if err == nil && former == m.writer {
+		return
+	}
+	if err == nil && former != "" {
+		err = m.roster.Dismiss(ctx, former)
+	}
+	if err = errors.Join(err, m.base.SetMeta(metaWriter, m.writer)); err != nil {
+		m.log.Debug("could not take the place of an earlier sync: it counts as another writer until it has been silent for long", "error", err)
+	}
+}
+
 // leftoverAge is when an unfinished multipart upload is taken for one that a
 // crash left behind. A large file on a slow line may take hours.
 const leftoverAge = 24 * time.Hour
@@ -193,7 +218,7 @@ const leftoverAge = 24 * time.Hour
 // left behind.
 func (m *meeting) tidyUp(ctx context.Context) {
 	m.tidied = time.Now()
-	m.abortUnfinished(ctx)
+	m.abortThose(ctx)
 	n, err := m.store.AbortUploads(ctx, m.cfg.Prefix, leftoverAge)
 	if err != nil {
 		m.log.Warn("could not drop unfinished uploads", "error", err)
@@ -230,27 +255,44 @@ func (e *Engine) tryConditions(ctx context.Context) error {
 	return nil
 }
 
-// attend pulls while there are other writers, and once more after each leaves.
-func (m *meeting) attend(ctx context.Context) error {
-	timer := time.NewTimer(m.attendEvery)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		if err := m.lookAround(ctx); err != nil {
-			return err
-		}
-		// From its end: deletions wait for the end of a listing, however long it
-		// takes, and have their turn before the next one begins.
-		timer.Reset(m.attendEvery)
+// abortThose aborts what was left unfinished, if that has not just failed.
+func (m *meeting) abortThose(ctx context.Context) {
+	if !m.aborting.due() {
+		return
+	}
+	if m.abortUnfinished(ctx) != nil {
+		m.aborting.failed()
+	} else {
+		m.aborting.ok()
 	}
 }
 
-// lookAround looks for the other writers, and pulls if there is reason to. It
-// ends in an error only when a new start is needed.
+// makeSure asks again whether conditions are honoured, as long as it is not known.
+func (m *meeting) makeSure(ctx context.Context) {
+	if !m.unsure || !m.probing.due() {
+		return
+	}
+	if m.unsure = m.tryConditions(ctx) != nil; m.unsure {
+		m.probing.failed()
+	}
+}
+
+// attend pulls while there are other writers, and once more after each leaves.
+func (m *meeting) attend(ctx context.Context) error {
+	p := newPacer(m.gate, retryMost)
+	var err error
+	// From the end of a look to the next: deletions wait for the end of a listing,
+	// however long it takes, and have their turn before the next one begins.
+	for p.after(ctx, m.attendEvery, err) == nil {
+		if err = m.lookAround(ctx); errors.Is(err, ErrBucketReplaced) {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAround looks for the other writers, and pulls if there is reason to. Where
+// it ends in [ErrBucketReplaced] a new start is needed.
 func (m *meeting) lookAround(ctx context.Context) error {
 	pull := m.readOnly() && !m.isFrozen()
 	if !m.readOnly() {
@@ -260,10 +302,8 @@ func (m *meeting) lookAround(ctx context.Context) error {
 		}
 		if err != nil {
 			m.lost = true
-			if ctx.Err() == nil && m.state.fail(err) {
-				m.log.Warn("could not look for other writers; will try again", "error", err)
-			}
-			return nil
+			m.missed(ctx, err)
+			return err
 		}
 		if m.lost { // and perhaps nobody else will ask
 			m.lost = false
@@ -273,9 +313,9 @@ func (m *meeting) lookAround(ctx context.Context) error {
 		if time.Since(m.tidied) >= leftoverAge {
 			m.tidyUp(ctx)
 		} else {
-			m.abortUnfinished(ctx)
+			m.abortThose(ctx)
 		}
-		m.unsure = m.unsure && m.tryConditions(ctx) != nil
+		m.makeSure(ctx)
 		pull = m.owed || news || len(others) > 0
 	}
 	if !pull && !m.listDue(time.Now()) {
@@ -287,14 +327,19 @@ func (m *meeting) lookAround(ctx context.Context) error {
 			return err
 		}
 		m.owed = true
-		if ctx.Err() == nil && m.state.fail(err) {
-			m.log.Warn("could not pull; will try again", "error", err)
-		}
-		return nil
+		m.missed(ctx, err)
+		return err
 	}
 	m.owed = false
 	m.storeAnswered()
 	return nil
+}
+
+// missed notes that a look around has failed, unless that is how it ends.
+func (m *meeting) missed(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		m.state.fail(err)
+	}
 }
 
 func (e *Engine) watch(ctx context.Context, w *watch.Watcher) {

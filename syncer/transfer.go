@@ -151,9 +151,7 @@ func (e *Engine) put(ctx context.Context, u store.Upload, l entry.Local) (store.
 	var intent base.Intent
 	check := u.Commit
 	u.Commit = func() (err error) {
-		if intent, err = e.base.Begin(*agreed(l, "")); err != nil {
-			return err
-		}
+		intent = e.base.Begin(*agreed(l, ""))
 		if check != nil {
 			err = check()
 		}
@@ -248,6 +246,9 @@ func agreed(l entry.Local, etag string) *entry.Base {
 
 // download brings the object to its path, if the volume still has what item says.
 func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
+	if err := e.mayAct(item.Key); err != nil {
+		return result{}, err
+	}
 	var expect *entry.Fingerprint
 	if item.Local != nil {
 		expect = &item.Local.Fingerprint
@@ -369,6 +370,9 @@ func (e *Engine) decode(obj store.Object) (entry.Kind, entry.Attrs) {
 // resolve settles a path that changed on both sides. Equal content is
 // adopted; otherwise both are kept, one of them beside the path.
 func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
+	if err := e.mayAct(item.Key); err != nil {
+		return result{}, err
+	}
 	obj, err := e.store.Stat(ctx, e.cfg.Prefix+item.Key)
 	if err != nil {
 		return result{}, err

@@ -25,12 +25,8 @@ import (
 // metaTravelled is the moment to which this volume was taken back.
 const metaTravelled = "travelled"
 
-const (
-	// clockGrain is that of the times that stores give to versions.
-	clockGrain = time.Second
-	// arriveRetry is how soon to look again whether a time travel is complete.
-	arriveRetry = 5 * time.Second
-)
+// clockGrain is that of the times that stores give to versions.
+const clockGrain = time.Second
 
 // frozen is a store as it was at a moment, for reading. What sidecars tell each
 // other is as it is now: it has no past.
@@ -327,6 +323,7 @@ func (e *Engine) arriveLoop(ctx context.Context) {
 	if e.cfg.RestoreAt.IsZero() || e.readOnly() {
 		return
 	}
+	p := newPacer(e.gate, retryMost)
 	for {
 		err := e.flush(ctx, false)
 		if err == nil {
@@ -336,7 +333,7 @@ func (e *Engine) arriveLoop(ctx context.Context) {
 			return
 		}
 		e.log.Debug("the restored state is not in the bucket yet", "error", err)
-		if sleep(ctx, arriveRetry) != nil {
+		if p.wait(ctx) != nil {
 			return
 		}
 	}

@@ -45,8 +45,8 @@ func (e *Engine) inParts(u *store.Upload) (over func()) {
 	begun := map[string]string{}
 	u.Begun = func(id string) error {
 		begun[id] = u.Key
-		if err := e.base.NoteUnfinished(u.Key, id); err != nil {
-			return err
+		if err := e.base.NoteUnfinished(u.Key, id); err != nil { // this process knows it all the same
+			e.log.Debug("could not write down an upload in parts: if this process is killed, what it leaves is dropped after a day", "error", err)
 		}
 		e.log.Debug("began an upload in parts", "object", u.Key)
 		return nil
@@ -69,14 +69,15 @@ func (e *Engine) forgetUnfinished(id string) {
 }
 
 // abortUnfinished aborts what was left unfinished, as far as the store answers.
-func (e *Engine) abortUnfinished(ctx context.Context) {
+func (e *Engine) abortUnfinished(ctx context.Context) error {
 	for id, object := range e.unfinished.all() {
 		if err := e.store.AbortUpload(ctx, object, id); err != nil {
 			e.log.Debug("could not abort an unfinished upload; will try again", "object", object, "error", err)
-			return
+			return err
 		}
 		e.unfinished.drop(id)
 		e.forgetUnfinished(id)
 		e.log.Info("aborted an unfinished upload", "object", object)
 	}
+	return nil
 }

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
+	"github.com/minio-sidecar/minio-sidecar/syncer/plan"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
+	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
 
 // namedMax is how many paths that cannot be synced are kept by name.
@@ -220,3 +223,51 @@ func legible(s string) string {
 	}
 	return b.String()
 }
+
+func (e *Engine) unsyncable(key, reason string) {
+	switch e.state.unsync(key, reason, e.holds(key)) {
+	case byName:
+		e.log.Warn("path cannot be synced", "path", key, "reason", reason)
+	case first:
+		e.log.Warn("too many paths cannot be synced to name each; the status counts all of them",
+			"named", namedMax, "path", key, "reason", reason)
+	}
+}
+
+// synced takes back that key cannot be synced. A folder that could not be read
+// may be full of what is not known yet.
+func (e *Engine) synced(key string) {
+	if e.state.unsynced(key) && entry.IsDir(key) {
+		e.requestScan(key)
+	}
+}
+
+// inVolume reports whether the volume has, or may have, what key means.
+func (e *Engine) inVolume(key string) bool { return e.holds(key).here }
+
+// holds tells what the volume has, or may have, of what key means. A socket, a
+// FIFO or a device has nothing that could be missing in the bucket, and what is
+// mounted in the volume is not the volume's.
+func (e *Engine) holds(key string) holding {
+	if tree.ValidKey(key) != nil {
+		return holding{}
+	}
+	l, marked, ok, err := e.tree.Lookup(key)
+	switch {
+	case err != nil:
+		return holding{here: true, missing: true}
+	case !ok || entry.IsDir(key) != isFolder(l):
+		return holding{}
+	case l.Kind == entry.Special || l.Reason == tree.ReasonMount:
+		return holding{here: true}
+	}
+	b, err := e.base.Get(key)
+	if l.Kind == entry.Dir && !marked && b == nil && err == nil {
+		return holding{} // it was empty a moment ago, and needs no object any more
+	}
+	agreed := err == nil && b != nil && plan.Item{Local: &l, Base: b}.LocalChange() == plan.Same
+	return holding{here: true, missing: !agreed}
+}
+
+// isFolder reports whether l is a folder, be it one that cannot be read.
+func isFolder(l entry.Local) bool { return l.Kind == entry.Dir || l.Kind == entry.Opaque }

@@ -19,6 +19,7 @@ const (
 	metaVolume   = "volume"   // which volume
 	metaRestored = "restored" // "true" once a restore was complete
 	metaRemote   = "remote"   // which incarnation of the prefix
+	metaWriter   = "writer"   // which sync used it last
 	metaDamaged  = "damaged"  // the objects that could not be read, and then were gone
 )
 

@@ -85,10 +85,17 @@ func TestSecondSignalInLargeUpload(t *testing.T) {
 	t.Parallel()
 	server := testenv.MinIO(t)
 	p, _ := largeOnItsWay(t, server, "--bandwidth-limit=64Ki", "--flush-timeout=1h")
+	deep := strings.TrimSuffix(strings.Repeat(strings.Repeat("d", 200)+"/", 6), "/")
+	p.do(os.MkdirAll(filepath.Join(p.volume, deep), 0o755))
+	p.do(os.WriteFile(filepath.Join(p.volume, deep, "too long for a key"), []byte("x"), 0o644))
+	p.await("told", func() bool { return strings.Contains(p.logged(), "path cannot be synced") })
 	p.do(p.command.Process.Signal(syscall.SIGTERM))
 	p.await("flushing", func() bool { return strings.Contains(p.logged(), "stopping: flushing what is left") })
 	p.do(p.command.Process.Signal(syscall.SIGTERM))
 	code, last := p.endsWithin(grace)
+	if !strings.Contains(last, deep+"/too long for a key (name: ") || !strings.Contains(last, "2 changes are not in the bucket") {
+		t.Errorf("what cannot be synced is left out: %s", last)
+	}
 	if code != contract.ExitFailure || !strings.Contains(last, large) || !strings.Contains(last, "stopped by signal: terminated") {
 		t.Errorf("exit code %d: %s", code, last)
 	}
@@ -96,6 +103,7 @@ func TestSecondSignalInLargeUpload(t *testing.T) {
 	if minio.ToErrorResponse(err).Code != minio.NoSuchKey {
 		t.Errorf("the object is there, or may be: %v", err)
 	}
+	p.do(os.RemoveAll(filepath.Join(p.volume, deep[:200])))
 	p.sync()
 	p.mustStop()
 	p.verify()

@@ -35,6 +35,7 @@ func classes() []class {
 		{store.ErrNoBucket, contract.ExitNoBucket, "create the bucket, correct its name, or allow create-bucket"},
 		{store.ErrAccessDenied, contract.ExitAccessDenied, "check the access key and the secret key, and that their user may list the bucket, and get, put and delete objects under the prefix"},
 		{tree.ErrFull, contract.ExitVolumeFull, "make the volume larger (size-limit), or free room on its disk"},
+		{base.ErrUnwritable, contract.ExitFailure, "make room where the state directory is: a change may be in the bucket all the same, but is not acknowledged"},
 		{store.ErrDamaged, contract.ExitDamaged, "restore an older version of that object in the store, or delete it there"},
 		{store.ErrNoVersions, contract.ExitFailure, "restore-at needs a bucket with versioning enabled, and a moment since then"},
 		{store.ErrFull, contract.ExitFailure, "make room in the store, or raise the bucket's quota"},
@@ -79,12 +80,13 @@ func withCondition(err error, c status.Condition) error {
 		return err
 	}
 	because, ok := map[status.Condition]error{
-		status.Unreachable:  store.ErrUnreachable,
-		status.AccessDenied: store.ErrAccessDenied,
-		status.NoBucket:     store.ErrNoBucket,
-		status.StoreFull:    store.ErrFull,
-		status.VolumeFull:   tree.ErrFull,
-		status.Damaged:      store.ErrDamaged,
+		status.Unreachable:     store.ErrUnreachable,
+		status.AccessDenied:    store.ErrAccessDenied,
+		status.NoBucket:        store.ErrNoBucket,
+		status.StoreFull:       store.ErrFull,
+		status.VolumeFull:      tree.ErrFull,
+		status.StateUnwritable: base.ErrUnwritable,
+		status.Damaged:         store.ErrDamaged,
 	}[c]
 	if !ok || errors.Is(err, because) {
 		return err

@@ -38,6 +38,7 @@ func TestExplain(t *testing.T) {
 		"volume full":      {wrap(tree.ErrFull), contract.ExitVolumeFull, "size-limit"},
 		"store full":       {wrap(store.ErrFull), contract.ExitFailure, "quota"},
 		"in use":           {wrap(base.ErrInUse), contract.ExitOtherWriter, ""},
+		"state volume":     {wrap(base.ErrUnwritable), contract.ExitFailure, "room"},
 		"not running":      {wrap(control.ErrNotRunning), contract.ExitFailure, "syncer sync"},
 		"told by another":  {&control.Failure{ExitCode: 5, Sentence: "no answer; check"}, 5, ""},
 		"interrupted":      {fmt.Errorf("restore: %w", interrupted{os.Interrupt}), contract.ExitFailure, ""},
@@ -73,6 +74,7 @@ func TestWithCondition(t *testing.T) {
 		status.Unreachable: contract.ExitUnreachable, status.AccessDenied: contract.ExitAccessDenied,
 		status.NoBucket: contract.ExitNoBucket, status.StoreFull: contract.ExitFailure,
 		status.VolumeFull: contract.ExitVolumeFull, status.Damaged: contract.ExitDamaged,
+		status.StateUnwritable: contract.ExitFailure,
 	} {
 		err := withCondition(left, c)
 		if code, sentence := explain(err); code != want || !strings.Contains(sentence, "a") || !errors.Is(err, late) {

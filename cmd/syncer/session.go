@@ -132,7 +132,7 @@ func (p *program) operate(ctx context.Context, metricsAddress string, work func(
 
 	inTheMiddle := func(why error) error {
 		stop()
-		return abandoned(s.Status(), why)
+		return abandoned(s.Engine, why)
 	}
 	hurried.Store(&inTheMiddle)
 	return work(ctx, s, stateDir)
@@ -175,11 +175,11 @@ func (p *program) showProgress(ctx context.Context, read func() status.Status) {
 }
 
 // abandoned is the error of work that was told to end at once.
-func abandoned(s status.Status, why error) error {
-	if s.Phase == status.Restoring || s.Phase == status.Starting {
+func abandoned(e *syncer.Engine, why error) error {
+	if phase := e.Status().Phase; phase == status.Restoring || phase == status.Starting {
 		return fmt.Errorf("the restore is not complete: %w", why)
 	}
-	return &syncer.UnsyncedError{Paths: s.PendingPaths, Count: s.Pending, Halted: s.HaltedDeletes, Cause: why}
+	return e.Unsynced(why)
 }
 
 // temporaryDir makes a folder below dir that lasts as long as the process.

@@ -155,10 +155,7 @@ func TestExitCodesAreDocumented(t *testing.T) {
 
 func TestConditionsAreDocumented(t *testing.T) {
 	want := []string{}
-	for _, c := range []status.Condition{
-		status.OK, status.Unreachable, status.AccessDenied, status.NoBucket, status.StoreFull,
-		status.VolumeFull, status.Damaged, status.Halted, status.Failing,
-	} {
+	for _, c := range status.Conditions() {
 		want = append(want, string(c))
 	}
 	sameSet(t, "docs/operations.md", column(table(t, "docs/operations.md", "condition"), 0), want)

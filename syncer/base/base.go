@@ -23,8 +23,13 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 )
 
-// ErrInUse: another process has this base open.
-var ErrInUse = errors.New("in use by another syncer")
+var (
+	// ErrInUse: another process has this base open.
+	ErrInUse = errors.New("in use by another syncer")
+	// ErrUnwritable: what was to be recorded could not be written, for want of
+	// room or for whatever reason the error adds.
+	ErrUnwritable = errors.New("the state volume cannot be written")
+)
 
 var (
 	entriesBucket = []byte("entries")
@@ -53,6 +58,7 @@ const (
 type DB struct {
 	db    *bolt.DB
 	lock  *os.File
+	dir   string
 	count atomic.Int64
 	// intents are kept apart: they come before every upload, so they are not
 	// to wait for the disk.
@@ -85,7 +91,7 @@ func open(dir string, wait time.Duration) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open base %s: %w", file, err)
 	}
-	d := &DB{lock: held, changes: make(chan change, maxBatch)}
+	d := &DB{lock: held, dir: dir, changes: make(chan change, maxBatch)}
 	if d.intents, err = loadIntents(dir); err == nil {
 		err = d.load(file)
 	}
@@ -339,10 +345,29 @@ func (d *DB) commit(batch []change) {
 	})
 	if err == nil {
 		d.count.Add(delta)
+	} else {
+		err = fmt.Errorf("%w: %w", ErrUnwritable, err)
 	}
 	for _, c := range batch {
 		c.done(err)
 	}
+}
+
+// roomy is more than a commit takes in the usual case.
+const roomy = 128 << 10
+
+// Writable finds out whether there is room again for what could not be written,
+// without a change: [ErrUnwritable] if not.
+func (d *DB) Writable() error {
+	name := filepath.Join(d.dir, "room")
+	err := os.WriteFile(name, make([]byte, roomy), 0o600)
+	if removed := os.Remove(name); err == nil {
+		err = removed
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnwritable, err)
+	}
+	return nil
 }
 
 // Meta returns the value kept under name, "" if none.

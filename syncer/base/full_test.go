@@ -5,18 +5,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// On a full disk a change is refused with the reason; what was acknowledged
-// stays, can be read, and once there is room everything goes on.
-func TestDiskFull(t *testing.T) {
+// small is a folder with room for half a megabyte.
+func small(t *testing.T) (dir string) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it mounts a small file system")
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
 		t.Fatalf("mount a small file system: %v", err)
 	}
@@ -25,6 +26,13 @@ func TestDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return dir
+}
+
+// On a full disk a change is refused with the reason; what was acknowledged
+// stays, can be read, and once there is room everything goes on.
+func TestDiskFull(t *testing.T) {
+	dir := small(t)
 	d, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +85,7 @@ func TestDiskFull(t *testing.T) {
 			if n-from > 1500 {
 				t.Fatalf("round %d: the disk never fills", round)
 			}
-			if err := write(n); errors.Is(err, unix.ENOSPC) {
+			if err := write(n); errors.Is(err, unix.ENOSPC) && errors.Is(err, ErrUnwritable) {
 				refused++
 			} else if err != nil {
 				t.Fatalf("error %v does not say that the disk is full", err)
@@ -112,5 +120,49 @@ func TestDiskFull(t *testing.T) {
 			}
 		}
 		check("room again")
+	}
+}
+
+// TestUploadsOnFullDisk: what is about to be uploaded is known to this process,
+// though it cannot be written down; it is once there is room. A new start on a
+// full disk finds what was written before.
+func TestUploadsOnFullDisk(t *testing.T) {
+	dir := small(t)
+	d := reopen(t, nil, dir)
+	d.Begin(about("before", 1))
+	if err := d.Writable(); err != nil {
+		t.Fatalf("there is room, and %v", err)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	const more = 1000 // more than there is room for in a page that is begun
+	for i := range int64(more) {
+		d.Begin(about(fmt.Sprint("full/", i), i))
+	}
+	if got := len(d.IntentKeys()); got != 1+more {
+		t.Errorf("%d uploads are known, want %d", got, 1+more)
+	}
+	if err := d.Writable(); !errors.Is(err, ErrUnwritable) || !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if d = reopen(t, d, dir); !slices.Contains(d.IntentKeys(), "before") {
+		t.Errorf("a start on a full disk knows of %q", d.IntentKeys())
+	}
+	d.Begin(about("after", 2))
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Writable(); err != nil {
+		t.Errorf("there is room again, and %v", err)
+	}
+	d.intents.failed = d.intents.failed.Add(-rewriteAgain) // time passes
+	d.Begin(about("at last", 3))
+	d = reopen(t, d, dir)
+	for _, key := range []string{"before", "after", "at last"} {
+		if len(d.Intents(key)) != 1 {
+			t.Errorf("the upload of %s is not written down: %q", key, d.IntentKeys())
+		}
 	}
 }

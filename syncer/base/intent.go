@@ -37,6 +37,9 @@ const (
 	// counts as somebody else's: nothing is lost of it, but it may come to a
 	// conflict.
 	intentsEach = 64
+	// rewriteAgain is when the file is written anew after that has failed: it may
+	// be long, and there is one more upload all the time.
+	rewriteAgain = time.Second
 )
 
 // What a line of the file says.
@@ -56,13 +59,14 @@ type Intent struct {
 
 // intents are the uploads that were begun and not crossed out.
 type intents struct {
-	mu   sync.Mutex
-	name string
-	file *os.File // nil until something is to be written
-	size int64
-	full int64               // the size at which the file is written anew
-	last uint64              // the highest number given
-	open map[string][]Intent // by key, in the order in which they began
+	mu     sync.Mutex
+	name   string
+	file   *os.File // nil until something is to be written
+	size   int64
+	full   int64               // the size at which the file is written anew
+	failed time.Time           // when that last did not work
+	last   uint64              // the highest number given
+	open   map[string][]Intent // by key, in the order in which they began
 }
 
 // loadIntents reads what a predecessor left in dir. The end of a line that was
@@ -95,13 +99,20 @@ func loadIntents(dir string) (*intents, error) {
 		l.last = id
 		l.open[e.Key] = append(l.open[e.Key], Intent{Entry: e, At: now, id: id})
 	}
-	return l, l.rewrite()
+	if l.rewrite() != nil { // then the first upload tries again
+		l.failed = now
+	}
+	return l, nil
 }
 
 // begin writes down that e is about to be uploaded. If that is written down
 // already it has no number of its own: to cross it out would be to say of the
 // earlier upload, too, that it did not happen.
-func (l *intents) begin(e entry.Base) (Intent, error) {
+//
+// Where it cannot be written, this process knows it all the same. It is better
+// that the upload happens: if this process is killed before there is room, what
+// it brought counts as somebody else's, and nothing is lost of it.
+func (l *intents) begin(e entry.Base) Intent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := Intent{Entry: e, At: time.Now()}
@@ -110,7 +121,7 @@ func (l *intents) begin(e entry.Base) (Intent, error) {
 	for n := range open {
 		if open[n].Entry == i.Entry {
 			open[n].At = i.At
-			return i, nil
+			return i
 		}
 	}
 	if len(open) >= intentsEach {
@@ -119,11 +130,9 @@ func (l *intents) begin(e entry.Base) (Intent, error) {
 	}
 	l.last++
 	i.id = l.last
-	if err := l.append(beginLine(i)); err != nil {
-		return Intent{}, fmt.Errorf("write down the upload of %q: %w", e.Key, err)
-	}
+	_ = l.append(beginLine(i))
 	l.open[e.Key] = append(l.open[e.Key], i)
-	return i, nil
+	return i
 }
 
 // end crosses out the uploads of key that match. If that cannot be written a
@@ -154,7 +163,11 @@ func (l *intents) of(key string) []Intent {
 
 func (l *intents) append(line []byte) error {
 	if l.file == nil || l.size > l.full {
+		if time.Since(l.failed) < rewriteAgain {
+			return ErrUnwritable
+		}
 		if err := l.rewrite(); err != nil {
+			l.failed = time.Now()
 			return err
 		}
 	}
@@ -182,7 +195,7 @@ func (l *intents) rewrite() error {
 		err = os.Rename(f.Name(), l.name)
 	}
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	if l.file != nil {
 		_ = l.file.Close() // nothing is in it that is not in the new one
@@ -261,7 +274,7 @@ func cutLine(text []byte) (line intentLine, rest []byte, ok bool) {
 // Begin writes down that e, whose ETag is not known yet, is about to be
 // uploaded. Until [DB.Settled] or [DB.Undone] crosses it out it is among the
 // key's [DB.Intents], also for the processes to come.
-func (d *DB) Begin(e entry.Base) (Intent, error) { return d.intents.begin(e) }
+func (d *DB) Begin(e entry.Base) Intent { return d.intents.begin(e) }
 
 // Undone crosses one upload out: it is certain that it did not happen.
 func (d *DB) Undone(i Intent) {

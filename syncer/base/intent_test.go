@@ -40,13 +40,7 @@ func sizes(list []Intent) (found []int64) {
 func TestIntents(t *testing.T) {
 	dir := t.TempDir()
 	d := reopen(t, nil, dir)
-	begin := func(key string, size int64) Intent {
-		i, err := d.Begin(about(key, size))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return i
-	}
+	begin := func(key string, size int64) Intent { return d.Begin(about(key, size)) }
 	begin("a", 1)
 	torn := begin("a", 2)
 	begin("a", 3)
@@ -79,9 +73,7 @@ func TestIntentsTorn(t *testing.T) {
 	dir := t.TempDir()
 	d := reopen(t, nil, dir)
 	for _, key := range []string{"a", "b", "c"} {
-		if _, err := d.Begin(about(key, 1)); err != nil {
-			t.Fatal(err)
-		}
+		d.Begin(about(key, 1))
 	}
 	d.Close()
 	name := filepath.Join(dir, intentsName)
@@ -109,13 +101,9 @@ func TestIntentsSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
-	if _, err := l.begin(about("left", 7)); err != nil {
-		t.Fatal(err)
-	}
+	l.begin(about("left", 7))
 	for n := range int64(40_000) {
-		if _, err := l.begin(about("some/longer/name/of/a/file", n)); err != nil {
-			t.Fatal(err)
-		}
+		l.begin(about("some/longer/name/of/a/file", n))
 		l.end("some/longer/name/of/a/file", func(Intent) bool { return true })
 	}
 	if info, err := os.Stat(l.name); err != nil || info.Size() > 2*intentsMax {
@@ -133,13 +121,7 @@ func TestIntentsSize(t *testing.T) {
 func TestIntentsRepeated(t *testing.T) {
 	dir := t.TempDir()
 	d := reopen(t, nil, dir)
-	begin := func(size int64) Intent {
-		i, err := d.Begin(about("a", size))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return i
-	}
+	begin := func(size int64) Intent { return d.Begin(about("a", size)) }
 	first := begin(1)
 	again := begin(1)
 	if got := d.Intents("a"); len(got) != 1 || got[0].At.Before(again.At) {
@@ -202,9 +184,7 @@ func TestIntentsModel(t *testing.T) {
 			key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "key")
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0, 1:
-				if _, err := l.begin(about(key, n)); err != nil {
-					t.Fatal(err)
-				}
+				l.begin(about(key, n))
 				want[key] = append(want[key], n)
 			case 2:
 				if len(want[key]) > 0 {

@@ -352,3 +352,31 @@ func TestHurryPastABackoff(t *testing.T) {
 		}
 	})
 }
+
+// What is put off because others have failed is no attempt of its own. It comes
+// as seldom as if it were, and nothing waits for it any longer.
+func TestDeferred(t *testing.T) {
+	inBubble(t, func(t *testing.T, b bench) {
+		b.hold("held")
+		b.found("a", nil)
+		for i := range 12 {
+			before := b.now()
+			w := b.next()
+			if w.Key != "a" || w.Attempts != 0 {
+				t.Fatalf("look %d: %+v", i, w)
+			}
+			if i > 8 && b.now()-before < 5*time.Second {
+				t.Errorf("look %d comes after %s", i, b.now()-before)
+			}
+			b.Done("a", dirty.Deferred, "not tried")
+		}
+		if h := b.Held(); h.Ripe.IsZero() {
+			t.Errorf("deletions wait for %s", h.Awaited)
+		}
+		b.next()
+		b.Done("a", dirty.Failed, "tried")
+		if w := b.next(); w.Attempts != 1 {
+			t.Errorf("%d attempts", w.Attempts)
+		}
+	})
+}

@@ -20,6 +20,9 @@ const (
 	// Failed: as Retry, for a reason of its own or for want of room. Deletions
 	// wait for it a few times, not for ever.
 	Failed
+	// Deferred: as Failed, but it was not even tried, because others have failed
+	// just so: it is no attempt.
+	Deferred
 	// Missed: as Failed, and it was something of the bucket's that could not be
 	// brought, so that who waits for what is to get there does not wait for it.
 	Missed
@@ -58,17 +61,19 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 	news := it.next
 	s.learn(it)
 	it.reason = reason
-	it.blocked, it.missed = outcome == Blocked, outcome == Missed && news == nil
+	it.blocked, it.missed = outcome == Blocked, news == nil && (outcome == Missed || outcome == Deferred && it.missed)
 	switch outcome {
-	case Retry, Failed, Missed, Blocked:
-		it.Attempts++
-		if outcome == Failed || outcome == Missed {
+	case Retry, Failed, Deferred, Missed, Blocked:
+		if outcome != Deferred {
+			it.Attempts++
+		}
+		if outcome == Failed || outcome == Deferred || outcome == Missed {
 			it.failures++
 		}
 		s.waits(it)
-		s.schedule(it, now.Add(backoff(it.Attempts)))
+		s.schedule(it, now.Add(backoff(max(it.Attempts, it.failures))))
 	case Unrest, Advanced:
-		it.unrests++
+		it.Unrests++
 		if outcome == Advanced { // who waits for what was there before the look is served
 			s.advance(it, news, now)
 		}

@@ -21,6 +21,7 @@ type path struct {
 	witnessed  bool
 	remote     *dirty.Remote
 	attempts   int
+	failures   int // and deferrals
 	unrests    int
 	mayDelete  bool
 	held       bool
@@ -91,10 +92,10 @@ func (m *model) take(t *rapid.T) bool {
 	}
 	want := dirty.Work{
 		Key: w.Key, Remote: p.remote, Since: p.since, Attempts: p.attempts,
-		MayDelete: p.mayDelete, Witnessed: p.witnessed, Restless: w.Restless,
+		Unrests: p.unrests, MayDelete: p.mayDelete, Witnessed: p.witnessed, Restless: w.Restless,
 	}
 	if m.crowded {
-		want.Since, want.Attempts, want.Witnessed = w.Since, w.Attempts, w.Witnessed
+		want.Since, want.Attempts, want.Unrests, want.Witnessed = w.Since, w.Attempts, w.Unrests, w.Witnessed
 		if absent(w.Remote) == absent(p.remote) {
 			want.Remote = w.Remote
 		}
@@ -144,9 +145,14 @@ func (m *model) done(key string, outcome dirty.Outcome) {
 	}
 	p.wasHurried = p.wasHurried || m.hurries > 0
 	switch outcome {
-	case dirty.Retry, dirty.Failed, dirty.Missed, dirty.Blocked:
-		p.attempts++
-		p.notBefore = time.Now().Add(min(50*time.Millisecond<<min(p.attempts-1, 16), 30*time.Second) / 2)
+	case dirty.Retry, dirty.Failed, dirty.Deferred, dirty.Missed, dirty.Blocked:
+		if outcome != dirty.Deferred {
+			p.attempts++
+		}
+		if outcome != dirty.Retry && outcome != dirty.Blocked {
+			p.failures++
+		}
+		p.notBefore = time.Now().Add(min(50*time.Millisecond<<min(max(p.attempts, p.failures)-1, 16), 30*time.Second) / 2)
 	case dirty.Unrest, dirty.Advanced:
 		p.unrests++
 		p.notBefore = time.Now().Add(25 * time.Millisecond)
@@ -250,7 +256,7 @@ func TestModel(t *testing.T) {
 }
 
 func checkModel(t *testing.T, empty func() *model) {
-	outcomes := []dirty.Outcome{dirty.Settled, dirty.Published, dirty.Retry, dirty.Failed, dirty.Missed, dirty.Blocked, dirty.Unrest, dirty.Advanced, dirty.Hold}
+	outcomes := []dirty.Outcome{dirty.Settled, dirty.Published, dirty.Retry, dirty.Failed, dirty.Deferred, dirty.Missed, dirty.Blocked, dirty.Unrest, dirty.Advanced, dirty.Hold}
 	genKey := rapid.SampledFrom(modelKeys)
 	rapid.Check(t, func(t *rapid.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {

@@ -66,6 +66,8 @@ type Work struct {
 	Since time.Time
 	// Attempts counts the looks that ended in Retry, Failed, Missed or Blocked.
 	Attempts int
+	// Unrests counts the looks in the middle of which it changed.
+	Unrests int
 	// Restless: it has not been quiet for [RestlessAfter], or a flush is
 	// waiting for it and it keeps changing.
 	Restless bool
@@ -92,10 +94,9 @@ type item struct {
 	heldAt time.Time
 
 	restless bool // it was looked at without rest
-	unrests  int  // looks in the middle of which it changed
 	blocked  bool // the last look ended in Blocked
 	missed   bool // the last look ended in Missed, and there is no news
-	failures int  // looks that ended in Failed or Missed
+	failures int  // looks that ended in Failed, Deferred or Missed
 	waits    bool // its due time is a backoff, which nothing cuts short
 	pace     pace
 	reason   string
@@ -344,7 +345,7 @@ func (s *Set) take() (w Work, wait time.Duration, ok bool) {
 	it.flying, it.waits = true, false
 	s.flying[it] = struct{}{}
 	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.pace.need) ||
-		s.hurry > 0 && it.unrests >= flushPatience
+		s.hurry > 0 && it.Unrests >= flushPatience
 	return it.Work, 0, true
 }
 

@@ -43,7 +43,7 @@ func TestScrape(t *testing.T) {
 	m := New()
 	m.Observe(func() status.Status {
 		return status.Status{
-			Mode: contract.ModeShared, Pending: 2, OldestPendingSeconds: 1.5,
+			Condition: status.Halted, Mode: contract.ModeShared, Pending: 2, OldestPendingSeconds: 1.5,
 			Unsyncable: 5, UnsyncableByReason: map[string]int64{"a socket": 3, "bad \xff": 1},
 			HaltedDeletes: 7, OtherWriters: []string{"x", "y"},
 		}
@@ -96,6 +96,9 @@ func TestStates(t *testing.T) {
 		}},
 		"a reader writes nothing": {status.Status{Mode: contract.ModeReadOnly}, []string{"writers 0"}},
 		"a reader sees writers":   {status.Status{Mode: contract.ModeReadOnly, OtherWriters: []string{"x"}}, []string{"writers 1"}},
+		"one condition at a time": {status.Status{Condition: status.StoreFull}, []string{
+			`condition{condition="store-full"} 1`, `condition{condition="ok"} 0`, `condition{condition="store-unreachable"} 0`,
+		}},
 		"reasons that are not told": {
 			status.Status{Unsyncable: 3, UnsyncableByReason: map[string]int64{"fifo": 1}},
 			[]string{`unsyncable_paths{reason="fifo"} 1`, `unsyncable_paths{reason="unspecified"} 2`},

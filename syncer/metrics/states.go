@@ -17,7 +17,7 @@ const unspecified = "unspecified"
 type states struct {
 	read func() status.Status
 
-	pending, oldest, unsyncable, halted, writers *prometheus.Desc
+	condition, pending, oldest, unsyncable, halted, writers *prometheus.Desc
 }
 
 func newStates(read func() status.Status) *states {
@@ -26,6 +26,7 @@ func newStates(read func() status.Status) *states {
 	}
 	return &states{
 		read:       read,
+		condition:  desc("condition", "1 for the condition that the syncer is in, 0 for each of the others.", "condition"),
 		pending:    desc("pending_paths", "Paths that are not yet in the bucket as the volume has them."),
 		oldest:     desc("oldest_pending_seconds", "How long the oldest pending change has waited: what the loss of the node would cost now."),
 		unsyncable: desc("unsyncable_paths", "Paths that cannot be objects, or objects that cannot be files, by reason.", "reason"),
@@ -35,7 +36,7 @@ func newStates(read func() status.Status) *states {
 }
 
 func (s *states) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.pending, s.oldest, s.unsyncable, s.halted, s.writers} {
+	for _, d := range []*prometheus.Desc{s.condition, s.pending, s.oldest, s.unsyncable, s.halted, s.writers} {
 		ch <- d
 	}
 }
@@ -44,6 +45,10 @@ func (s *states) Collect(ch chan<- prometheus.Metric) {
 	st := s.read()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	// All of them, always: an alert on one that is not there would never fire.
+	for _, c := range status.Conditions() {
+		gauge(s.condition, truth(st.Condition == c), string(c))
 	}
 	gauge(s.pending, float64(st.Pending))
 	gauge(s.oldest, st.OldestPendingSeconds)
@@ -60,15 +65,18 @@ func (s *states) Collect(ch chan<- prometheus.Metric) {
 	// Always there, also at zero, so that an alert on sum() has a series.
 	gauge(s.unsyncable, float64(max(rest, 0)), unspecified)
 
-	halted := 0.0
-	if st.HaltedDeletes > 0 {
-		halted = 1
-	}
-	gauge(s.halted, halted)
+	gauge(s.halted, truth(st.HaltedDeletes > 0))
 
 	writers := len(st.OtherWriters)
 	if st.Mode != contract.ModeReadOnly {
 		writers++
 	}
 	gauge(s.writers, float64(writers))
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }

@@ -28,7 +28,15 @@ const (
 	Damaged      Condition = "damaged-data"
 	Halted       Condition = "halted" // deletes wait for a person; see Status.Halted
 	Failing      Condition = "failing"
+	// StateUnwritable: the state volume takes nothing, so that nothing can be
+	// acknowledged.
+	StateUnwritable Condition = "state-unwritable"
 )
+
+// Conditions are all that there are.
+func Conditions() []Condition {
+	return []Condition{OK, Unreachable, AccessDenied, NoBucket, StoreFull, VolumeFull, StateUnwritable, Damaged, Halted, Failing}
+}
 
 // Status is a snapshot. Every path of the volume is synced, pending or
 // unsyncable, and counted once.

@@ -82,34 +82,54 @@ func New(s Store, prefix, id string) *Roster {
 	return &Roster{store: s, prefix: prefix + contract.WritersPrefix, id: id, seen: map[string]sighting{}}
 }
 
-func (r *Roster) key() string { return r.prefix + r.id + ".json" }
+func (r *Roster) keyOf(id string) string { return r.prefix + id + ".json" }
+
+func (r *Roster) key() string { return r.keyOf(r.id) }
 
 // Announce says that this writer is there.
-func (r *Roster) Announce(ctx context.Context) error { return r.put(ctx, active) }
+func (r *Roster) Announce(ctx context.Context) error {
+	err := r.put(ctx, r.id, active)
+	if err == nil {
+		r.renewed = time.Now()
+	}
+	return err
+}
+
+// Dismiss says of a writer that it is there no more, which had no time to say so
+// itself.
+func (r *Roster) Dismiss(ctx context.Context, id string) error {
+	state, _, err := r.read(ctx, store.Object{Key: r.keyOf(id)})
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && state == released:
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at writer %s: %w", id, err)
+	}
+	return r.put(ctx, id, released)
+}
 
 // Release says that this writer has flushed and is leaving.
 func (r *Roster) Release(ctx context.Context) error {
 	if r.renewed.IsZero() {
 		return nil
 	}
-	return r.put(ctx, released)
+	return r.put(ctx, r.id, released)
 }
 
-func (r *Roster) put(ctx context.Context, state string) error {
+func (r *Roster) put(ctx context.Context, id, state string) error {
 	r.beat++
-	body, err := json.Marshal(presence{Writer: r.id, State: state, Beat: r.beat})
+	body, err := json.Marshal(presence{Writer: id, State: state, Beat: r.beat})
 	if err != nil {
 		return err
 	}
 	// Unconditional: the id is ours alone, and after a long partition there
 	// is nothing to be gained from remembering the ETag.
 	_, err = r.store.Upload(ctx, store.Upload{
-		Key: r.key(), Body: bytes.NewReader(body), Size: int64(len(body)),
+		Key: r.keyOf(id), Body: bytes.NewReader(body), Size: int64(len(body)),
 	})
 	if err != nil {
-		return fmt.Errorf("announce writer %s: %w", r.id, err)
+		return fmt.Errorf("announce writer %s: %w", id, err)
 	}
-	r.renewed = time.Now()
 	return nil
 }
 
