@@ -33,6 +33,7 @@ type class struct {
 func classes() []class {
 	return []class{
 		{store.ErrNoBucket, contract.ExitNoBucket, "create the bucket, correct its name, or allow create-bucket"},
+		{store.ErrClock, contract.ExitAccessDenied, "set the clock that is wrong, as by NTP; the credentials may well be right"},
 		{store.ErrAccessDenied, contract.ExitAccessDenied, "check the access key and the secret key, and that their user may list the bucket, and get, put and delete objects under the prefix"},
 		{tree.ErrFull, contract.ExitVolumeFull, "make the volume larger (size-limit), or free room on its disk"},
 		{store.ErrDamaged, contract.ExitDamaged, "restore an older version of that object in the store, or delete it there"},
@@ -81,6 +82,7 @@ func withCondition(err error, c status.Condition) error {
 	because, ok := map[status.Condition]error{
 		status.Unreachable:  store.ErrUnreachable,
 		status.AccessDenied: store.ErrAccessDenied,
+		status.ClocksDiffer: store.ErrClock,
 		status.NoBucket:     store.ErrNoBucket,
 		status.StoreFull:    store.ErrFull,
 		status.VolumeFull:   tree.ErrFull,

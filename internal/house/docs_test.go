@@ -156,7 +156,7 @@ func TestExitCodesAreDocumented(t *testing.T) {
 func TestConditionsAreDocumented(t *testing.T) {
 	want := []string{}
 	for _, c := range []status.Condition{
-		status.OK, status.Unreachable, status.AccessDenied, status.NoBucket, status.StoreFull,
+		status.OK, status.Unreachable, status.AccessDenied, status.ClocksDiffer, status.NoBucket, status.StoreFull,
 		status.VolumeFull, status.Damaged, status.Halted, status.Failing,
 	} {
 		want = append(want, string(c))

@@ -22,6 +22,7 @@ const (
 	OK           Condition = "ok"
 	Unreachable  Condition = "store-unreachable"
 	AccessDenied Condition = "access-denied"
+	ClocksDiffer Condition = "clocks-differ" // from the store's, by more than it accepts
 	NoBucket     Condition = "no-bucket"
 	StoreFull    Condition = "store-full"
 	VolumeFull   Condition = "volume-full"
