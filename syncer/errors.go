@@ -87,6 +87,8 @@ func conditionOf(err error) status.Condition {
 		return status.OK
 	case errors.Is(err, store.ErrNoBucket):
 		return status.NoBucket
+	case errors.Is(err, store.ErrClock):
+		return status.ClocksDiffer
 	case errors.Is(err, store.ErrAccessDenied):
 		return status.AccessDenied
 	case errors.Is(err, store.ErrFull):

@@ -288,6 +288,9 @@ func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, erro
 	if name := e.renamedTo(*item.Base); name != "" {
 		return result{outcome: dirty.Retry, reason: "renamed to " + name + ", which is not in the bucket yet"}, nil
 	}
+	if err := e.keepAround(ctx, item.Key); err != nil {
+		return result{}, err
+	}
 	if err := e.store.Delete(ctx, e.cfg.Prefix+item.Key, item.Base.ETag); err != nil {
 		return result{}, err
 	}

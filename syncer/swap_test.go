@@ -77,6 +77,44 @@ func TestSwap(t *testing.T) {
 	b.equals(a)
 }
 
+// TestSwapKeepsFolderAround: between the deletion of what had the name and the
+// upload of what has it now, which may take long, the folder around is still in
+// the bucket, though it has nothing else in it.
+func TestSwapKeepsFolderAround(t *testing.T) {
+	server := testenv.MinIO(t)
+	for name, c := range map[string]struct{ before, after string }{
+		"a file for a folder":            {"around/name/x", "around/name"},
+		"a file for a folder in between": {"around/name/deep/er/x", "around/name"},
+		"a folder for a file":            {"around/name", "around/name/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newRig(t, server).node(t)
+			gate := &refusing{refuses: func(key string) bool { return key == "app/"+c.after }}
+			a.wrap = func(s store.Store) store.Store { gate.Store = s; return gate }
+			a.start()
+			a.write("stays", "so that this is not everything")
+			a.write(c.before, "before")
+			a.flush()
+			a.remove("around/name")
+			a.write(c.after, "after")
+			a.await("in between", func() bool { return gate.refused.Load() > 0 })
+			around := ""
+			for obj, err := range gate.Store.List(t.Context(), "app/around/") {
+				a.do(err)
+				around += obj.Key + " "
+			}
+			if around != "app/around/ " {
+				t.Errorf("the bucket has %q of the folder around", around)
+			}
+			gate.honest.Store(true)
+			a.flush()
+			a.verify()
+			a.mustStop()
+		})
+	}
+}
+
 // lastCopy fails the test when an object is deleted that has the last copy of
 // what is in it.
 type lastCopy struct {

@@ -89,8 +89,13 @@ func moment(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 // already, for this volume or for good, what is current now.
 func (e *Engine) restorePast(ctx context.Context) error {
 	at := e.cfg.RestoreAt
-	if at.After(time.Now()) {
-		return fmt.Errorf("restore-at %s lies in the future: name a moment that has passed", moment(at))
+	// By our own clock, and before anything is asked or written: this is to find
+	// a slip of the pen. A store takes no request from a clock that is off by
+	// much, so a moment that was refused wrongly is minutes ago, and can be named
+	// a little later. One that is accepted wrongly is the present.
+	if now := time.Now(); at.After(now) {
+		return fmt.Errorf("restore-at %s lies in the future, by the clock of this machine, which says %s: name a moment that has passed",
+			moment(at), moment(now.Truncate(time.Second)))
 	}
 	if !e.readOnly() {
 		arrived, err := e.hasTravelled(ctx)

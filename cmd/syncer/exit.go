@@ -33,6 +33,7 @@ type class struct {
 func classes() []class {
 	return []class{
 		{store.ErrNoBucket, contract.ExitNoBucket, "create the bucket, correct its name, or allow create-bucket"},
+		{store.ErrClock, contract.ExitAccessDenied, "set the clock that is wrong, as by NTP; the credentials may well be right"},
 		{store.ErrAccessDenied, contract.ExitAccessDenied, "check the access key and the secret key, and that their user may list the bucket, and get, put and delete objects under the prefix"},
 		{tree.ErrFull, contract.ExitVolumeFull, "make the volume larger (size-limit), or free room on its disk"},
 		{base.ErrUnwritable, contract.ExitFailure, "make room where the state directory is: a change may be in the bucket all the same, but is not acknowledged"},
@@ -82,6 +83,7 @@ func withCondition(err error, c status.Condition) error {
 	because, ok := map[status.Condition]error{
 		status.Unreachable:     store.ErrUnreachable,
 		status.AccessDenied:    store.ErrAccessDenied,
+		status.ClocksDiffer:    store.ErrClock,
 		status.NoBucket:        store.ErrNoBucket,
 		status.StoreFull:       store.ErrFull,
 		status.VolumeFull:      tree.ErrFull,

@@ -32,6 +32,7 @@ func TestExplain(t *testing.T) {
 		"usage":            {usageError{errors.New("unknown flag: --x")}, contract.ExitUsage, ""},
 		"bad setting":      {&badSetting{flag: "mode", value: "x", must: "y"}, contract.ExitUsage, ""},
 		"access denied":    {wrap(store.ErrAccessDenied), contract.ExitAccessDenied, "secret key"},
+		"clocks":           {wrap(store.ErrClock), contract.ExitAccessDenied, "; set the clock"},
 		"no bucket":        {wrap(store.ErrNoBucket), contract.ExitNoBucket, "create-bucket"},
 		"unreachable":      {wrap(store.ErrUnreachable), contract.ExitUnreachable, "endpoint"},
 		"damaged":          {wrap(store.ErrDamaged), contract.ExitDamaged, "older version"},
@@ -72,7 +73,8 @@ func TestWithCondition(t *testing.T) {
 	for c, want := range map[status.Condition]int{
 		status.OK: contract.ExitFailure, status.Failing: contract.ExitFailure, status.Halted: contract.ExitFailure,
 		status.Unreachable: contract.ExitUnreachable, status.AccessDenied: contract.ExitAccessDenied,
-		status.NoBucket: contract.ExitNoBucket, status.StoreFull: contract.ExitFailure,
+		status.ClocksDiffer: contract.ExitAccessDenied,
+		status.NoBucket:     contract.ExitNoBucket, status.StoreFull: contract.ExitFailure,
 		status.VolumeFull: contract.ExitVolumeFull, status.Damaged: contract.ExitDamaged,
 		status.StateUnwritable: contract.ExitFailure,
 	} {

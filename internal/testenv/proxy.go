@@ -3,10 +3,13 @@ package testenv
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,8 +52,18 @@ func (p *FaultyPath) Cut() { p.proxy.Stop() }
 // Mend ends a Cut.
 func (p *FaultyPath) Mend(t testing.TB) {
 	t.Helper()
-	if err := p.proxy.Start(); err != nil {
-		t.Fatalf("mend the path: %v", err)
+	// A process that is just being started by this one has a copy of all that is
+	// open here until it is another program, of the port that was closed as well.
+	const tries = 1000
+	for try := 1; ; try++ {
+		err := p.proxy.Start()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || try == tries {
+			t.Fatalf("mend the path: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

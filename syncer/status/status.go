@@ -22,6 +22,7 @@ const (
 	OK           Condition = "ok"
 	Unreachable  Condition = "store-unreachable"
 	AccessDenied Condition = "access-denied"
+	ClocksDiffer Condition = "clocks-differ" // from the store's, by more than it accepts
 	NoBucket     Condition = "no-bucket"
 	StoreFull    Condition = "store-full"
 	VolumeFull   Condition = "volume-full"
@@ -35,7 +36,7 @@ const (
 
 // Conditions are all that there are.
 func Conditions() []Condition {
-	return []Condition{OK, Unreachable, AccessDenied, NoBucket, StoreFull, VolumeFull, StateUnwritable, Damaged, Halted, Failing}
+	return []Condition{OK, Unreachable, AccessDenied, ClocksDiffer, NoBucket, StoreFull, VolumeFull, StateUnwritable, Damaged, Halted, Failing}
 }
 
 // Status is a snapshot. Every path of the volume is synced, pending or

@@ -24,6 +24,9 @@ var (
 	// ErrAccessDenied: the credentials are missing, wrong, expired or not
 	// allowed to do this.
 	ErrAccessDenied = errors.New("access denied")
+	// ErrClock is an ErrAccessDenied that no credentials mend: a request says
+	// when it was signed, and the store's clock says something else.
+	ErrClock = fmt.Errorf("%w: the clocks of this machine and of the store differ by more than the store accepts", ErrAccessDenied)
 	// ErrPrecondition: the condition of a write or read did not hold: the
 	// object is not what the caller thought. Not a failure: look again.
 	ErrPrecondition = errors.New("object has changed meanwhile")

@@ -15,7 +15,7 @@ import (
 func (w *world) act() {
 	w.t.Helper()
 	w.node.start()
-	w.app.dir = w.node.volume
+	w.app.dir = w.home()
 	tr := w.startTroubles(true)
 	for range 20 + w.rng.IntN(100) {
 		if w.hasFailed() {
@@ -207,6 +207,7 @@ func (w *world) killAndRestart(tr *troubles) {
 	w.t.Helper()
 	w.node.kill()
 	tr.stop()
+	w.whatIsLeft()
 	if w.rng.IntN(3) == 0 {
 		w.restore("with volume and state kept")
 	}
@@ -232,6 +233,7 @@ func (w *world) loseState(tr *troubles) {
 	w.node.kill()
 	tr.stop()
 	w.isolate()
+	w.whatIsLeft()
 	if err := os.RemoveAll(w.node.state); err != nil {
 		w.t.Fatal(err)
 	}
@@ -285,6 +287,7 @@ func (w *world) loseNode(how manner) {
 	w.t.Helper()
 	w.node.kill()
 	w.isolate()
+	bucket := w.whatIsLeft()
 	w.note("the node is lost")
 	w.mu.Lock()
 	if how == everythingAcknowledged && !w.record.Acknowledged() {
@@ -295,7 +298,7 @@ func (w *world) loseNode(how manner) {
 	old := w.node
 	defer func() { old.remove() }()
 	if w.rng.IntN(4) == 0 {
-		w.tooSmall()
+		w.tooSmall(bucket)
 	}
 	w.node = w.newNode(w.volumeSize())
 	if direct := w.rng.IntN(4) == 0; direct {
@@ -303,9 +306,9 @@ func (w *world) loseNode(how manner) {
 		w.node.await("restored", func(c condition) bool { return c.Restored })
 		w.note("sync says that it has restored")
 	} else {
-		w.restoreWithTroubles()
+		w.restoreWithTroubles(bucket)
 	}
-	w.app.dir = w.node.volume
+	w.app.dir = w.home()
 	found, err := survey(w.node.volume)
 	if err != nil {
 		w.fatal(err.Error())
@@ -324,7 +327,7 @@ func (w *world) loseNode(how manner) {
 
 // restoreWithTroubles restores into the node's empty volume while the way is
 // bad and the restore is killed, or the node lost once more.
-func (w *world) restoreWithTroubles() {
+func (w *world) restoreWithTroubles(bucket map[string]record.State) {
 	w.t.Helper()
 	tr := w.startTroubles(false)
 	for range w.rng.IntN(4) {
@@ -336,6 +339,7 @@ func (w *world) restoreWithTroubles() {
 			w.note("restore is killed")
 			w.count("restore killed")
 		}
+		w.leftByRestore(bucket)
 		if w.rng.IntN(5) == 0 {
 			w.node.remove()
 			w.node = w.newNode(w.volumeSize())
@@ -382,7 +386,7 @@ func (w *world) finishRestore(c *child) {
 }
 
 // tooSmall restores into a volume without the room, which must be said.
-func (w *world) tooSmall() {
+func (w *world) tooSmall(bucket map[string]record.State) {
 	w.t.Helper()
 	bytes, _ := w.app.weight()
 	const least = 8 << 20
@@ -404,6 +408,7 @@ func (w *world) tooSmall() {
 	}
 	w.note(fmt.Sprintf("restore into half the room has ended with code %d", c.code))
 	w.count("volumes too small")
+	w.leftByRestore(bucket)
 	found, err := survey(w.node.volume)
 	if err != nil {
 		w.fatal(err.Error())

@@ -22,6 +22,7 @@ import (
 type auditor struct {
 	w      *world
 	client *minio.Core
+	judge  func(path string, s record.State) string // what is wrong with an object
 
 	mu   sync.Mutex
 	seen map[identity]record.State
@@ -34,7 +35,7 @@ type identity struct {
 }
 
 func newAuditor(w *world) *auditor {
-	return &auditor{w: w, client: w.server.Client(w.t), seen: map[identity]record.State{}}
+	return &auditor{w: w, client: w.server.Client(w.t), judge: w.judge, seen: map[identity]record.State{}}
 }
 
 // look reads what is new, checks that it is whole, and returns what is
@@ -122,12 +123,12 @@ func (a *auditor) read(ctx context.Context, info minio.ObjectInfo) (record.State
 	return s, nil
 }
 
-func (a *auditor) judge(path string, s record.State) string {
+func (w *world) judge(path string, s record.State) string {
 	// With the lock in hand, the step that the object is of has been recorded.
-	a.w.mu.Lock()
-	defer a.w.mu.Unlock()
-	if v := a.w.record.Whole(path, s); v != nil {
-		return fmt.Sprintf("an object is not whole: %s\n%s", v, a.w.record.Story(path))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if v := w.record.Whole(path, s); v != nil {
+		return fmt.Sprintf("an object is not whole: %s\n%s", v, w.record.Story(path))
 	}
 	return ""
 }

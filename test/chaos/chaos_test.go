@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 )
 
@@ -22,7 +20,6 @@ var (
 // TestChaos is a play of acts: the app works while things fail, then the act
 // ends in one of several ways, each followed by checks.
 func TestChaos(t *testing.T) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxics tell of each interruption
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64()

@@ -25,7 +25,7 @@ func newCrashWorld(t *testing.T, seed uint64, binary string) (*world, *gate) {
 	w.endpoint, w.touched = g.URL, g.touch
 	w.node.remove() // it may be a mount, which cannot be lost
 	w.node = w.newNode(0)
-	w.app.dir = w.node.volume
+	w.app.dir = w.home()
 	w.app.ops = slices.DeleteFunc(w.app.ops, func(o operation) bool {
 		return o.name == "write a large file" || o.name == "fill the volume"
 	})
@@ -113,36 +113,6 @@ func TestKillSync(t *testing.T) {
 	t.Log(w.counts.String())
 }
 
-// whatIsLeft looks at the volume and the bucket that a killed sync has left.
-func (w *world) whatIsLeft() {
-	w.t.Helper()
-	found, err := survey(w.node.volume)
-	if err != nil {
-		w.fatal(err.Error())
-	}
-	w.mu.Lock()
-	list := w.record.Equal(found)
-	w.mu.Unlock()
-	w.demand("the volume is not what the app made of it, after a kill", list, w.node.volume)
-	bucket, err := w.auditor.look(w.t.Context())
-	w.stopIfFailed()
-	if err != nil {
-		w.fatal("read the bucket: " + err.Error())
-	}
-	// What a restore makes of it: a folder is there because of what is in it.
-	for path := range bucket {
-		for i, b := range path {
-			if _, known := bucket[path[:i]]; b == '/' && !known {
-				bucket[path[:i]] = record.State{Kind: record.Dir, Perm: record.PlainDir}
-			}
-		}
-	}
-	w.mu.Lock()
-	list = w.record.Check(bucket)
-	w.mu.Unlock()
-	w.demand("the bucket has lost something, after a kill", list, "")
-}
-
 func (w *world) nothingNeedless(g *gate) {
 	w.t.Helper()
 	g.mu.Lock()
@@ -165,7 +135,7 @@ func TestKillRestore(t *testing.T) {
 	for kills := 0; kills < *killsFlag; {
 		w.node.remove()
 		w.node = w.newNode(0)
-		w.app.dir = w.node.volume
+		w.app.dir = w.home()
 		for {
 			g.forget()
 			have := w.partOf()

@@ -180,6 +180,7 @@ func TestStateDamaged(t *testing.T) {
 					return w.node.take()
 				})
 				w.node.kill()
+				w.whatIsLeft()
 				w.mu.Lock()
 				swapped := w.record.Swapped()
 				w.mu.Unlock()
@@ -196,33 +197,33 @@ func TestStateDamaged(t *testing.T) {
 }
 
 // TestVolumeLost: the state survives, and the volume does not: the base is no
-// ancestor of an empty volume, and nothing in the bucket is deleted.
+// ancestor of an empty volume, and nothing in the bucket is deleted. Where all
+// was in the bucket nothing there is even touched. What had not got there is
+// lost with the volume, and that alone.
 func TestVolumeLost(t *testing.T) {
 	t.Parallel()
 	w, g := newCrashWorld(t, *seedFlag+4, syncerBinary(t))
+	rng := rand.New(rand.NewPCG(*seedFlag+4, 100))
 	w.work(60)
-	for _, first := range []string{"restore", "sync"} {
-		w.calmEnd()
-		w.node.kill()
-		g.forget()
-		w.try(os.RemoveAll(w.node.volume))
-		w.try(os.Mkdir(w.node.volume, 0o755))
-		w.note("the volume is lost, the state is not")
-		if first == "restore" {
-			w.restore("with the volume lost and the state kept")
-		} else {
-			w.node.start()
-			w.node.await("restored", func(c condition) bool { return c.Restored })
-		}
-		found, err := survey(w.node.volume)
-		w.try(err)
-		w.mu.Lock()
-		list := w.record.Check(found)
-		w.mu.Unlock()
-		w.demand("after the loss of the volume, "+first+" first", list, w.node.volume)
-		w.calmEnd()
-		if n := g.wrote(); n > 0 {
-			w.fatal(fmt.Sprintf("%d objects were changed because the volume was lost", n))
+	w.calmEnd()
+	for range 1 + *killsFlag/20 {
+		for _, first := range []string{"restore", "sync"} {
+			w.node.kill()
+			w.loseVolume(g, first)
+			if n := g.wrote(); n > 0 {
+				w.fatal(fmt.Sprintf("%d objects were changed because the volume was lost", n))
+			}
+			w.count("lost at rest")
+
+			w.killing(g, rng, func() *child {
+				w.work(1 + rng.IntN(8))
+				return w.node.take()
+			})
+			w.node.kill()
+			time.Sleep(200 * time.Millisecond) // what the dead one sent arrives, or does not
+			w.whatIsLeft()
+			w.loseVolume(g, first)
+			w.count("lost with changes pending")
 		}
 	}
 	g.mu.Lock()
@@ -230,4 +231,30 @@ func TestVolumeLost(t *testing.T) {
 	if len(g.reads) == 0 {
 		t.Error("nothing was read: what was restored?")
 	}
+	t.Log(w.counts.String())
+}
+
+// loseVolume empties the volume and lets the bucket fill it again.
+func (w *world) loseVolume(g *gate, first string) {
+	w.t.Helper()
+	g.forget()
+	w.try(os.RemoveAll(w.node.volume))
+	w.try(os.Mkdir(w.node.volume, 0o755))
+	w.note("the volume is lost, the state is not; " + first + " comes first")
+	if first == "restore" {
+		w.restore("with the volume lost and the state kept")
+	} else {
+		w.node.start()
+		w.node.await("restored", func(c condition) bool { return c.Restored })
+	}
+	found, err := survey(w.node.volume)
+	w.try(err)
+	w.mu.Lock()
+	list := w.record.Check(found)
+	w.mu.Unlock()
+	w.demand("after the loss of the volume, "+first+" first", list, w.node.volume)
+	w.mu.Lock()
+	w.record.Became(w.since(), found, "restored")
+	w.mu.Unlock()
+	w.calmEnd()
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,7 +32,7 @@ type node struct {
 // that is not 0 and can be had.
 func (w *world) newNode(size int64) *node {
 	w.nodes++
-	dir := filepath.Join(w.dir, fmt.Sprintf("node-%d", w.nodes))
+	dir := filepath.Join(w.dir, fmt.Sprintf("%snode-%d", strings.TrimSuffix(w.own, "/"), w.nodes))
 	n := &node{w: w, volume: filepath.Join(dir, "volume"), state: filepath.Join(dir, "state")}
 	for _, d := range []string{n.volume, n.state} {
 		if err := os.MkdirAll(d, 0o755); err != nil {

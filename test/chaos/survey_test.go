@@ -88,9 +88,7 @@ func lstat(p string) (record.State, error) {
 // something in it and looks plain needs no object.
 func differ(volume, bucket map[string]record.State) []record.Violation {
 	var list []record.Violation
-	all := maps.Clone(volume)
-	maps.Copy(all, bucket)
-	for _, path := range slices.Sorted(maps.Keys(all)) {
+	for _, path := range slices.Sorted(maps.Keys(union(volume, bucket))) {
 		v, b := volume[path], bucket[path]
 		if v == b {
 			continue

@@ -53,11 +53,15 @@ func between(ctx context.Context, rng *rand.Rand, from, to time.Duration) bool {
 	}
 }
 
-// killNowAndThen kills the syncer, which is started again at once or later.
+// killNowAndThen kills the syncer, looks at what it has left, and starts it
+// again at once or later.
 func (w *world) killNowAndThen(ctx context.Context) {
 	for between(ctx, w.processRng, 200*time.Millisecond, 4*time.Second) {
 		w.node.kill()
 		w.count("syncer killed")
+		if _, wrong := w.leftBySync(); wrong != "" {
+			w.fail(wrong)
+		}
 		between(ctx, w.processRng, 0, 500*time.Millisecond)
 		w.node.start()
 	}
@@ -80,6 +84,9 @@ func (w *world) disturb(ctx context.Context) {
 		}
 		switch n := rng.IntN(12); n {
 		case 0:
+			if w.shared != nil && w != w.shared.worlds[0] {
+				continue // the store is killed by one of them
+			}
 			w.count("store killed")
 			w.note("the store is killed")
 			w.server.Kill(w.t)
@@ -128,6 +135,7 @@ func toxics() []toxic {
 		{"limit_data", func(r *rand.Rand) map[string]any {
 			return map[string]any{"bytes": []int{300, 3000, 100_000, 5_000_000}[r.IntN(4)]}
 		}},
+		{"slow_close", func(r *rand.Rand) map[string]any { return map[string]any{"delay": 100 + r.IntN(3000)} }},
 		{"timeout", func(*rand.Rand) map[string]any { return map[string]any{"timeout": 0} }},
 		{"slicer", func(r *rand.Rand) map[string]any {
 			return map[string]any{"average_size": 200 + r.IntN(4000), "size_variation": 100, "delay": r.IntN(200)}

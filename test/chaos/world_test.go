@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/test/chaos/record"
 )
@@ -50,6 +52,9 @@ type world struct {
 	scanInterval time.Duration
 	node         *node
 	nodes        int
+	own          string  // folder of the volume that is this app's, with a / at its end; empty: all of it
+	shared       *shared // with whom it shares the bucket; nil: with nobody
+	skew         time.Duration
 	app          *app
 	auditor      *auditor
 	flushing     sync.WaitGroup
@@ -74,42 +79,52 @@ func (c counts) String() string {
 
 func newWorld(t *testing.T, seed uint64, binary string) *world {
 	t.Helper()
-	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
-	w := &world{
-		t: t, seed: seed, dir: t.TempDir(), binary: binary,
-		rng: stream(1), netRng: stream(2), processRng: stream(3),
-		record: record.New(), counts: counts{},
-	}
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxics tell of each interruption
+	w := &world{t: t, seed: seed, dir: t.TempDir(), binary: binary}
 	var err error
 	if w.log, err = os.Create(filepath.Join(w.dir, "syncer.log")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.log.Close() })
+	w.begin(0)
 	w.server = testenv.MinIO(t)
 	// With versions nothing that was ever published escapes; without, the
 	// store does more of what stores do.
 	w.versioned = w.rng.IntN(4) > 0
 	w.bucket = w.server.NewBucket(t, w.versioned)
-	w.path = w.server.Faulty(t)
-	w.endpoint, w.touched = w.path.Endpoint, func(string) {}
 	w.credentials = w.server.CredentialsDir(t)
 	w.scanInterval = []time.Duration{time.Second, 5 * time.Minute, 5 * time.Minute}[w.rng.IntN(3)]
 	w.auditor = newAuditor(w)
-	w.app = &app{w: w, rng: stream(4), ops: operations()}
 	w.began = time.Now()
-	w.node = w.newNode(w.volumeSize())
-	w.app.dir = w.node.volume
-	t.Cleanup(func() {
-		w.flushing.Wait()
-		w.node.remove()
-	})
+	w.settleIn(w.volumeSize())
 	w.note(fmt.Sprintf("bucket with versions: %t, scan interval %s", w.versioned, w.scanInterval))
 	return w
 }
 
+// begin makes all that a world has for itself but its node; which world of a
+// seed it is decides what it chooses.
+func (w *world) begin(which uint64) {
+	stream := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(w.seed, 10*which+n)) }
+	w.rng, w.netRng, w.processRng = stream(1), stream(2), stream(3)
+	w.record, w.counts = record.New(), counts{}
+	w.app = &app{w: w, rng: stream(4), ops: operations(), last: int(which) * 1_000_000_000}
+}
+
+// settleIn makes the node, with a volume of that size, and its way to the store.
+func (w *world) settleIn(size int64) {
+	w.path = w.server.Faulty(w.t)
+	w.endpoint, w.touched = w.path.Endpoint, func(string) {}
+	w.node = w.newNode(size)
+	w.app.dir = w.home()
+	w.t.Cleanup(func() {
+		w.flushing.Wait()
+		w.node.remove()
+	})
+}
+
 // volumeSize is that of a volume of its own, or 0 for a folder on a disk.
 func (w *world) volumeSize() int64 {
-	if w.rng.IntN(2) == 0 {
+	if w.rng.IntN(2) == 0 || w.shared != nil {
 		return 0
 	}
 	return maxBytes + 32<<20
@@ -190,8 +205,15 @@ const (
 // demand fails with the stories of the violations, if there are any.
 func (w *world) demand(what string, list []record.Violation, volume string) {
 	w.t.Helper()
+	if text := w.report(what, list, volume); text != "" {
+		w.fatal(text)
+	}
+}
+
+// report tells the stories of the violations; without any it is empty.
+func (w *world) report(what string, list []record.Violation, volume string) string {
 	if len(list) == 0 {
-		return
+		return ""
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d paths are wrong\n", what, len(list))
@@ -210,7 +232,7 @@ func (w *world) demand(what string, list []record.Violation, volume string) {
 		b.WriteString(w.record.Story(v.Path))
 	}
 	w.mu.Unlock()
-	w.fatal(b.String())
+	return b.String()
 }
 
 // keep puts what is there aside, for a look after the test.
@@ -222,7 +244,7 @@ func (w *world) keep() string {
 	if text, err := os.ReadFile(w.log.Name()); err == nil {
 		_ = os.WriteFile(filepath.Join(dir, "syncer.log"), text, 0o600)
 	}
-	volumes, _ := filepath.Glob(filepath.Join(w.dir, "node-*", "volume"))
+	volumes, _ := filepath.Glob(filepath.Join(w.dir, "*node-*", "volume"))
 	for _, v := range volumes {
 		found, err := survey(v)
 		_ = os.WriteFile(filepath.Join(dir, filepath.Base(filepath.Dir(v))+".txt"), listing(found, err), 0o600)

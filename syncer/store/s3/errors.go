@@ -39,6 +39,8 @@ var codes = map[string]error{
 	"XAdminUserNotFound":    store.ErrAccessDenied, // versitygw
 	"BucketAlreadyExists":   store.ErrAccessDenied, // and belongs to someone else
 
+	"RequestTimeTooSkewed": store.ErrClock,
+
 	"KeyTooLongError":           store.ErrKeyRejected,
 	"InvalidURI":                store.ErrKeyRejected,
 	"XMinioInvalidObjectName":   store.ErrKeyRejected,
@@ -90,7 +92,7 @@ func class(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		store.ErrNotFound, store.ErrNoBucket, store.ErrAccessDenied, store.ErrPrecondition, store.ErrBusy, store.ErrUnreachable,
+		store.ErrNotFound, store.ErrNoBucket, store.ErrClock, store.ErrAccessDenied, store.ErrPrecondition, store.ErrBusy, store.ErrUnreachable,
 		store.ErrFull, store.ErrKeyRejected, store.ErrKeyConflict, store.ErrNoVersions, store.ErrDamaged,
 	} {
 		if errors.Is(err, known) {

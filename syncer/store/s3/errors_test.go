@@ -31,7 +31,7 @@ func TestClass(t *testing.T) {
 		"no bucket":                       {said(404, "NoSuchBucket"), store.ErrNoBucket},
 		"no upload":                       {said(404, "NoSuchUpload"), nil},
 		"403 without a body":              {said(403, "403 Forbidden"), store.ErrAccessDenied},
-		"skewed clock":                    {said(403, "RequestTimeTooSkewed"), store.ErrAccessDenied},
+		"skewed clock":                    {said(403, "RequestTimeTooSkewed"), store.ErrClock},
 		"bad signature":                   {said(403, "SignatureDoesNotMatch"), store.ErrAccessDenied},
 		"expired token is a 400 at AWS":   {said(400, "ExpiredToken"), store.ErrAccessDenied},
 		"412":                             {said(412, "PreconditionFailed"), store.ErrPrecondition},
@@ -64,6 +64,7 @@ func TestClass(t *testing.T) {
 		"a full disk here":                {&localError{syscall.ENOSPC}, nil},
 		"a file cut off here":             {&localError{io.ErrUnexpectedEOF}, nil},
 		"a commit that quotes the store":  {&localError{store.ErrPrecondition}, nil},
+		"skewed clock, wrapped":           {fmt.Errorf("x: %w: %w", store.ErrClock, said(403, "RequestTimeTooSkewed")), store.ErrClock},
 		"already classified":              {fmt.Errorf("x: %w: %w", store.ErrFull, said(500, "InternalError")), store.ErrFull},
 		"something wrapped by the client": {fmt.Errorf("x: %w", said(404, "NoSuchBucket")), store.ErrNoBucket},
 	} {

@@ -172,3 +172,6 @@ func (r *Record) Forget() {
 	}
 	r.notes = slices.Clone(r.notes[max(0, len(r.notes)-kept):])
 }
+
+// Acked is the last acknowledged moment.
+func (r *Record) Acked() Moment { return r.acked }
