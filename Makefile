@@ -1,7 +1,7 @@
 # minio-sidecar. Everything that takes more than a line lives in hack/.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo lint images push e2e chaos bench bench-scale cluster-up cluster-down manifests clean
+.PHONY: help build test demo lint images push e2e chaos bench bench-scale scale cluster-up cluster-down manifests clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/minio-sidecar/minio-sidecar/pkg/version.version=$(VERSION)
@@ -38,6 +38,9 @@ bench: build ## Measure against mc, rclone and s5cmd; rewrites docs/benchmarks.m
 
 bench-scale: build ## Measure up to a million files; rewrites docs/benchmarks-scale.md
 	go run ./hack/bench scale -out docs/benchmarks-scale.md
+
+scale: build ## Check that memory and CPU time stay in proportion to the files, some minutes
+	go run ./hack/bench scale -check -timeout 15m
 
 cluster-up: ## Start two Kubernetes nodes on this machine (root)
 	hack/cluster/up

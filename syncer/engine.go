@@ -144,7 +144,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		filter:   filter,
 		defaults: attrs.Defaults{UID: root.Attrs.UID, GID: root.Attrs.GID},
 		writer:   writerID(),
-		dirty:    dirty.New(dirtyLimit),
+		dirty:    dirty.New(dirtyLimit, dirty.RestlessAfter),
 		lanes:    newLanes(cfg.Concurrency),
 		gate:     newGate(retryMost),
 		room:     newGate(retryMost),

@@ -352,7 +352,7 @@ func TestRestoreStuckForRoom(t *testing.T) {
 	a.flush()
 	a.mustStop()
 	e := b.open()
-	e.dirty = dirty.New(2)
+	e.dirty = dirty.New(2, dirty.RestlessAfter)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*testPatience)
 	defer cancel()
 	if err := e.Restore(ctx); !errors.Is(err, tree.ErrFull) {

@@ -20,6 +20,7 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/base"
+	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
 	"github.com/minio-sidecar/minio-sidecar/syncer/metrics"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
@@ -55,6 +56,7 @@ type node struct {
 	stall       time.Duration // patience with a connection that stands still
 	partSize    int64         // of large uploads, instead of the usual
 	attendEvery time.Duration // to look at the bucket, instead of the usual
+	lookAfter   time.Duration // to look at a file that does not rest, instead of the usual
 	failingMax  int           // paths that fail and are kept, instead of the usual
 	metrics     *metrics.Metrics
 	logged      logBook
@@ -131,6 +133,9 @@ func (n *node) open() *Engine {
 	must(err)
 	if n.attendEvery > 0 {
 		n.engine.attendEvery = n.attendEvery
+	}
+	if n.lookAfter > 0 {
+		n.engine.dirty = dirty.New(dirtyLimit, n.lookAfter)
 	}
 	if n.failingMax > 0 {
 		n.engine.failingMax = n.failingMax

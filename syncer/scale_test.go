@@ -1,12 +1,17 @@
 package syncer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
+	"github.com/minio-sidecar/minio-sidecar/internal/testmemory"
+	"github.com/minio-sidecar/minio-sidecar/syncer/store"
 )
 
 // What is mostly holes is so again after it went through the bucket, which
@@ -43,6 +48,82 @@ func TestSparseFile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// planned stops the upload of one key before it begins, and says what it was to be.
+type planned struct {
+	store.Store
+	key     string
+	uploads chan store.Upload
+}
+
+func (p *planned) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
+	if u.Key != p.key {
+		return p.Store.Upload(ctx, u)
+	}
+	select {
+	case p.uploads <- u:
+	case <-ctx.Done():
+		return store.Object{}, context.Cause(ctx)
+	}
+	<-ctx.Done()
+	return store.Object{}, context.Cause(ctx)
+}
+
+// TestHugeFileIsPlanned: a file of 50 GiB, nearly all of it holes, is found,
+// compared and about to be uploaded, in parts, without anything of it having
+// been read or kept.
+func TestHugeFileIsPlanned(t *testing.T) {
+	const size, most = 50 << 30, 4 << 20
+	r := newRig(t, testenv.MinIO(t))
+	a := r.node(t)
+	a.start()
+	a.write("small", "x")
+	a.mustStop()
+	huge := &planned{key: "app/disk.img", uploads: make(chan store.Upload)}
+	a.wrap = func(real store.Store) store.Store { huge.Store = real; return huge }
+	f, err := os.Create(a.path("disk.img"))
+	a.do(err)
+	_, err = f.WriteAt([]byte("the only data"), size/2)
+	a.do(err)
+	a.do(f.Truncate(size))
+	a.do(f.Close())
+
+	memory, read := testmemory.Live(), bytesRead(t)
+	a.startOnly()
+	select {
+	case u := <-huge.uploads:
+		if u.Size != size || !u.IfAbsent || u.Commit == nil {
+			t.Errorf("the plan is %+v", u)
+		}
+		if grown := testmemory.Live() - memory; grown > most {
+			t.Errorf("%d bytes of memory", grown)
+		}
+		// On a tmpfs it is read once beforehand, where its times do not show all changes.
+		if read := bytesRead(t) - read; read > most && !a.engine.tree.Unstamped() {
+			t.Errorf("%d bytes were read, of the store's answers and of the file", read)
+		}
+	case <-time.After(testPatience):
+		t.Fatal("it is not uploaded")
+	}
+	var unsynced *UnsyncedError
+	if err := a.stopWithin(time.Second); !errors.As(err, &unsynced) || unsynced.Paths[0].Path != "disk.img" {
+		t.Errorf("stop in the middle of it: %v", err)
+	}
+}
+
+// bytesRead is how much this process has read so far, from files and
+// connections; see proc_pid_io(5). Nothing else is to run meanwhile.
+func bytesRead(t *testing.T) (n int64) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(string(text), "rchar: %d", &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Files that were away and are back just as they were leave no difference for

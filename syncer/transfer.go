@@ -183,7 +183,8 @@ func (e *Engine) send(ctx context.Context, u store.Upload) (store.Object, error)
 		}
 	}
 	obj, err := e.store.Upload(ctx, u)
-	if errors.Is(err, store.ErrBodyChanged) {
+	shorter := errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, store.ErrUnreachable)
+	if shorter || errors.Is(err, store.ErrBodyChanged) {
 		err = fmt.Errorf("%w: %w", ErrTorn, err)
 	}
 	return obj, err

@@ -39,10 +39,13 @@ type changing struct {
 	begin func(n *node, path string, size int) (put func(pass uint64, i int), end func(pass uint64))
 	// had tells what is wrong with a content, if it is of no state of the file.
 	had func(content []byte, size int) string
+	// atTheEnd: only the end of a pass makes it another file.
+	atTheEnd bool
 }
 
 // TestWholeFiles changes files while they are uploaded, and looks at every
-// version that the bucket got: each is a state that the file had.
+// version that the bucket got: each is a state that the file had. The first
+// upload is held until the file is another: it is given up, and counted as torn.
 func TestWholeFiles(t *testing.T) {
 	server := testenv.MinIO(t)
 	for name, c := range map[string]changing{
@@ -50,7 +53,7 @@ func TestWholeFiles(t *testing.T) {
 		"mapped":               {begin: mapped, had: rewritten},
 		"truncated":            {begin: truncated, had: onePass},
 		"appended to":          {begin: appended, had: grown},
-		"replaced by a rename": {begin: replaced, had: complete},
+		"replaced by a rename": {begin: replaced, had: complete, atTheEnd: true},
 	} {
 		for kind, size := range map[string]int{"small": small, "in parts": big} {
 			t.Run(name+", "+kind, func(t *testing.T) {
@@ -71,13 +74,31 @@ func changeWhileUploading(t *testing.T, server *testenv.Server, c changing, size
 	})
 	n.partSize = part
 	stops := make(chan struct{})
-	n.wrap = func(real store.Store) store.Store { return &halting{real, int64(size / stopsPerRead), stops} }
+	h := &halting{piece: int64(size / stopsPerRead), stops: stops, caught: make(chan struct{}), goOn: make(chan struct{})}
+	n.wrap = func(real store.Store) store.Store { h.Store = real; return h }
 	n.start()
 	put, end := c.begin(n, n.path("file"), size)
 	chunks := size / chunk
+	writes := func(pass uint64, from, to int) {
+		for i := from; i < to; i++ {
+			put(pass, i)
+		}
+		if to == chunks {
+			end(pass)
+		}
+	}
+	another := 1 // so much of the next pass makes it another file
+	if c.atTheEnd {
+		another = chunks
+	}
+	writes(0, 0, chunks)
+	n.torn(h, func() { writes(1, 0, another) })
+	if another < chunks {
+		writes(1, another, chunks)
+	}
 	var flushes sync.WaitGroup
 	t.Cleanup(flushes.Wait)
-	for pass := range uint64(passes) {
+	for pass := uint64(2); pass < passes; pass++ {
 		// It rests somewhere in the pass, until an upload has read this much of
 		// it, or for a while. Every other time somebody asks for a flush, which
 		// does not wait for quiet.
@@ -104,6 +125,9 @@ func changeWhileUploading(t *testing.T, server *testenv.Server, c changing, size
 		}
 	}
 	n.mustStop()
+	if n.logged.count("path failed") > 0 {
+		t.Error("a file that changes was taken for a failure, of the store's or of its own")
+	}
 
 	now, err := os.ReadFile(n.path("file"))
 	n.do(err)
@@ -133,6 +157,23 @@ func changeWhileUploading(t *testing.T, server *testenv.Server, c changing, size
 	}
 }
 
+// torn has the file changed while its upload is held, which is then given up.
+func (n *node) torn(h *halting, change func()) {
+	n.t.Helper()
+	release := sync.OnceFunc(func() { close(h.goOn) })
+	n.t.Cleanup(release) // it would not end where the test has failed
+	select {
+	case <-h.caught:
+	case <-time.After(testPatience):
+		n.t.Fatal("the file is not uploaded")
+	}
+	count := func() float64 { return n.metric(n.t, "minio_sidecar_torn_reads_total") }
+	before := count()
+	change()
+	release()
+	n.await("torn", func() bool { return count() > before })
+}
+
 // await receives count times, for at most so long.
 func await(stops <-chan struct{}, count int, most time.Duration) {
 	enough := time.After(most)
@@ -147,15 +188,20 @@ func await(stops <-chan struct{}, count int, most time.Duration) {
 
 // halting stops for a moment after every piece that it reads of what it
 // uploads, and says so to whoever waits for it: time to change what is not read
-// yet, or what is.
+// yet, or what is. After the very first it stops until it is told to go on.
 type halting struct {
 	store.Store
-	piece int64
-	stops chan<- struct{}
+	piece  int64
+	stops  chan<- struct{}
+	first  sync.Once
+	caught chan struct{} // closed when it has stopped
+	goOn   chan struct{}
 }
 
 func (h *halting) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
-	u.Body = &pieces{u.Body, h}
+	if u.Key == "app/file" && u.Size > 0 { // not the name that a rename comes from
+		u.Body = &pieces{u.Body, h}
+	}
 	return h.Store.Upload(ctx, u)
 }
 
@@ -176,6 +222,10 @@ func (p *pieces) ReadAt(b []byte, off int64) (int, error) {
 		if (at+int64(n))%p.piece != 0 {
 			continue
 		}
+		p.first.Do(func() {
+			close(p.caught)
+			<-p.goOn
+		})
 		select {
 		case p.stops <- struct{}{}:
 		default:
@@ -227,14 +277,14 @@ func truncated(n *node, path string, _ int) (func(uint64, int), func(uint64)) {
 	}, func(uint64) {}
 }
 
-// appended grows by a 24th of the size each pass.
+// appended grows by a 24th of the size each pass, after the first.
 func appended(n *node, path string, _ int) (func(uint64, int), func(uint64)) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	n.do(err)
 	n.t.Cleanup(func() { n.do(f.Close()) })
 	var written uint64
-	return func(_ uint64, i int) {
-		if i%24 != 0 {
+	return func(pass uint64, i int) {
+		if pass > 0 && i%24 != 0 {
 			return
 		}
 		b := make([]byte, chunk)

@@ -11,6 +11,7 @@
 //
 //	make bench-scale            # all of it, about 45 minutes and 25 GB of disk
 //	go run ./hack/bench scale -counts 1000,10000
+//	make scale                  # no page: fails where memory or CPU time is out of proportion
 package main
 
 import (

@@ -76,19 +76,25 @@ type scale struct {
 	syncer *syncer
 	rows   []row
 	sparse *sparseResult
+	brief  bool // leave out what only the page needs
 }
 
 // row is what was measured on one shape.
 type row struct {
 	shape
-	upload, restore, start, scan, halt, confirm time.Duration
-	idleCPU                                     float64 // per cent
-	// Memory in bytes: the most there was, and at rest.
-	uploadPeak, restorePeak, startPeak, haltPeak int64
-	idle                                         memory
-	base                                         int64 // the file
+	upload, restore, start, halt cost
+	scan, confirm                time.Duration
+	idle                         memory
+	idleCPU                      float64 // per cent
+	base                         int64   // bytes of the file
 	// loads are the load averages after each step: others may use the machine.
 	loads []float64
+}
+
+// cost of a step.
+type cost struct {
+	took, cpu time.Duration
+	peak      int64 // bytes of memory, all that the process did before included
 }
 
 // loaded notes the load average of the last minute.
@@ -104,6 +110,7 @@ func runScale(ctx context.Context, args []string) (err error) {
 	one := flags.Int("one-folder", 100_000, "files in one folder; 0: none")
 	sparse := flags.Bool("sparse", true, "measure sparse files as well")
 	out := flags.String("out", "", "write the page to this file as well")
+	check := flags.Bool("check", false, "only see, in some minutes, whether memory and CPU time stay in proportion to the files")
 	timeout := flags.Duration("timeout", 3*time.Hour, "give up after so long")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -122,6 +129,9 @@ func runScale(ctx context.Context, args []string) (err error) {
 	if *one > 0 {
 		shapes = append(shapes, shape{files: *one, oneFolder: true})
 	}
+	if *check {
+		shapes, *sparse = checkedShapes(), false
+	}
 	slices.SortStableFunc(shapes, func(a, b shape) int { return cmp.Compare(a.files, b.files) })
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
@@ -136,7 +146,7 @@ func runScale(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	machine := describe(ctx, root)
-	s := &scale{bench: &bench{root: root, dir: dir}}
+	s := &scale{bench: &bench{root: root, dir: dir}, brief: *check}
 	if *sparse {
 		if err := s.inStore(func() error { return s.measureSparse(ctx) }); err != nil {
 			return fmt.Errorf("sparse files: %w", err)
@@ -156,6 +166,9 @@ func runScale(ctx context.Context, args []string) (err error) {
 	}
 	machine.loadAfter = load()
 	fmt.Printf("\n%s", s.page(machine))
+	if *check {
+		return complaints(s.rows)
+	}
 	return nil
 }
 
@@ -204,11 +217,11 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 	}
 	syscall.Sync()
 
-	if r.upload, r.uploadPeak, err = s.firstUpload(ctx, first, bucket); err != nil {
+	if r.upload, err = s.firstUpload(ctx, first, bucket); err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
 	r.loaded()
-	s.say("%v: upload %v, peak %s", shape, r.upload, mib(r.uploadPeak))
+	s.say("%v: upload %v", shape, r.upload)
 	syscall.Sync()
 
 	// A new pod: its volume is empty, and so is its state.
@@ -219,15 +232,15 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 	if err != nil {
 		return err
 	}
-	if r.restore, r.restorePeak, err = s.toEnd(ctx, env, "restore"); err != nil {
+	if r.restore, err = s.toEnd(ctx, env, "restore"); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	r.loaded()
-	s.say("%v: restore %v, peak %s", shape, r.restore, mib(r.restorePeak))
+	s.say("%v: restore %v", shape, r.restore)
 	if got, err := measureDir(second); err != nil || got != want {
 		return errors.Join(err, fmt.Errorf("restore: %d files of %d bytes arrived, not %d of %d", got.files, got.bytes, want.files, want.bytes))
 	}
-	if shape.files <= confirmUpTo { // reading a million files twice would take as long as restoring them
+	if shape.files <= confirmUpTo && !s.brief { // reading a million files twice would take as long as restoring them
 		if err := sameFiles(first, second); err != nil {
 			return err
 		}
@@ -242,29 +255,28 @@ func (s *scale) measure(ctx context.Context, shape shape) error {
 }
 
 // firstUpload is what a pod does whose volume has files and whose bucket has none.
-func (s *scale) firstUpload(ctx context.Context, dir, bucket string) (took time.Duration, peak int64, err error) {
+func (s *scale) firstUpload(ctx context.Context, dir, bucket string) (cost, error) {
 	env, err := s.syncer.env(bucket, dir)
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
-	if _, _, err := s.toEnd(ctx, env, "restore"); err != nil {
-		return 0, 0, err
+	if _, err := s.toEnd(ctx, env, "restore"); err != nil {
+		return cost{}, err
 	}
 	began := time.Now()
 	p, err := s.startSync(ctx, env)
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
 	defer p.Kill()
 	if err := s.flush(ctx, env, p); err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
-	took = time.Since(began)
-	m, err := readMemory(p.PID())
+	c, err := costSince(began, p)
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
-	return took, m.peak, p.Stop()
+	return c, p.Stop()
 }
 
 // resident measures a sync that has nothing to do, and one whose volume is
@@ -279,29 +291,14 @@ func (s *scale) resident(ctx context.Context, env []string, bucket, dir string, 
 	if err := s.flush(ctx, env, p); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	r.start = time.Since(began)
-	m, err := readMemory(p.PID())
-	if err != nil {
+	if r.start, err = costSince(began, p); err != nil {
 		return err
 	}
-	r.startPeak = m.peak
-
-	if err := sleep(ctx, settle); err != nil {
-		return err
+	if !s.brief {
+		if r.idleCPU, err = idleCPUOf(ctx, p); err != nil {
+			return err
+		}
 	}
-	_, before, err := usage(p.PID())
-	if err != nil {
-		return err
-	}
-	began = time.Now()
-	if err := sleep(ctx, 2*settle); err != nil {
-		return err
-	}
-	_, after, err := usage(p.PID())
-	if err != nil {
-		return err
-	}
-	r.idleCPU = 100 * (after - before).Seconds() / time.Since(began).Seconds()
 	if r.scan, err = s.scanTime(ctx, env, p); err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}
@@ -314,8 +311,8 @@ func (s *scale) resident(ctx context.Context, env []string, bucket, dir string, 
 	if info, err := os.Stat(filepath.Join(stateDir(env), "base.db")); err == nil {
 		r.base = info.Size()
 	}
-	s.say("%v: start %v, peak %s; scan %v; idle %s, %s of it anonymous, %.2f %% CPU; base %s", r.shape,
-		r.start, mib(r.startPeak), r.scan, mib(r.idle.now), mib(r.idle.anonymous), r.idleCPU, mib(r.base))
+	s.say("%v: start %v; scan %v; idle %s, %s of it anonymous, %.2f %% CPU; base %s", r.shape,
+		r.start, r.scan, mib(r.idle.now), mib(r.idle.anonymous), r.idleCPU, mib(r.base))
 	return s.wipe(ctx, env, p, bucket, dir, r)
 }
 
@@ -323,6 +320,10 @@ func (s *scale) resident(ctx context.Context, env []string, bucket, dir string, 
 // holds all the deletions back; then, where that does not take too long, lets
 // them go.
 func (s *scale) wipe(ctx context.Context, env []string, p *loopback.Process, bucket, dir string, r *row) error {
+	_, before, err := usage(p.PID())
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	away := filepath.Join(s.dir, "away")
 	if err := os.Mkdir(away, 0o755); err != nil {
@@ -353,8 +354,11 @@ func (s *scale) wipe(ctx context.Context, env []string, p *loopback.Process, buc
 			return fmt.Errorf("wipe: %d of %d deletions are held back: %w", status.HaltedDeletes, r.files, err)
 		}
 	}
-	r.halt = time.Since(began)
-	if r.files <= confirmUpTo {
+	if r.halt, err = costSince(began, p); err != nil {
+		return err
+	}
+	r.halt.cpu -= before
+	if r.files <= confirmUpTo && !s.brief {
 		began = time.Now()
 		if err := client.Flush(ctx, true); err != nil {
 			return fmt.Errorf("confirm deletions: %w\n%s", err, p.Log())
@@ -368,8 +372,8 @@ func (s *scale) wipe(ctx context.Context, env []string, p *loopback.Process, buc
 	if err != nil {
 		return err
 	}
-	r.haltPeak = m.peak
+	r.halt.peak = m.peak
 	r.loaded()
-	s.say("%v: all gone %v, held back in %v, deleted in %v, peak %s", r.shape, r.files, r.halt, r.confirm, mib(r.haltPeak))
+	s.say("%v: all gone, held back %v, deleted in %v", r.shape, r.halt, r.confirm)
 	return nil
 }

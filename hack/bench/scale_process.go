@@ -49,13 +49,30 @@ func readMemory(pid int) (memory, error) {
 	return m, nil
 }
 
-// toEnd runs a command of the syncer to its end. The peak is looked at often,
-// as it cannot be asked for afterwards without that of the parent in it.
-func (s *scale) toEnd(ctx context.Context, env []string, args ...string) (took time.Duration, peak int64, err error) {
+func (c cost) String() string {
+	return fmt.Sprintf("in %v, %v of CPU, peak %s", c.took.Round(time.Millisecond), c.cpu, mib(c.peak))
+}
+
+// costSince is what a process has cost that was started, or else looked at,
+// at began.
+func costSince(began time.Time, p *loopback.Process) (cost, error) {
+	took := time.Since(began)
+	m, err := readMemory(p.PID())
+	if err != nil {
+		return cost{}, err
+	}
+	_, cpu, err := usage(p.PID())
+	return cost{took: took, cpu: cpu, peak: m.peak}, err
+}
+
+// toEnd runs a command of the syncer to its end. What it costs is looked at
+// often, as the peak cannot be asked for afterwards without that of the parent
+// in it.
+func (s *scale) toEnd(ctx context.Context, env []string, args ...string) (c cost, err error) {
 	began := time.Now()
 	p, err := loopback.Start(s.dir, "syncer-"+args[0], s.syncer.binary, env, args...)
 	if err != nil {
-		return 0, 0, err
+		return cost{}, err
 	}
 	defer p.Kill()
 	ticker := time.NewTicker(10 * time.Millisecond)
@@ -63,15 +80,34 @@ func (s *scale) toEnd(ctx context.Context, env []string, args ...string) (took t
 	for {
 		select {
 		case <-p.Done():
-			return time.Since(began), peak, p.Stop()
+			c.took = time.Since(began)
+			return c, p.Stop()
 		case <-ctx.Done():
-			return 0, 0, fmt.Errorf("%w\n%s", ctx.Err(), p.Log())
+			return cost{}, fmt.Errorf("%w\n%s", ctx.Err(), p.Log())
 		case <-ticker.C:
-			if m, err := readMemory(p.PID()); err == nil {
-				peak = m.peak
+			if now, err := costSince(began, p); err == nil {
+				c = now
 			}
 		}
 	}
+}
+
+// idleCPUOf is the processor time, in per cent, of a process that has nothing
+// to do.
+func idleCPUOf(ctx context.Context, p *loopback.Process) (float64, error) {
+	if err := sleep(ctx, settle); err != nil {
+		return 0, err
+	}
+	_, before, err := usage(p.PID())
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := sleep(ctx, 2*settle); err != nil {
+		return 0, err
+	}
+	_, after, err := usage(p.PID())
+	return 100 * (after - before).Seconds() / time.Since(began).Seconds(), err
 }
 
 func (s *scale) startSync(ctx context.Context, env []string) (*loopback.Process, error) {

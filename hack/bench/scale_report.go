@@ -22,16 +22,16 @@ func (s *scale) page(m machine) string {
 	w("| files | first upload | restore | start | full scan | wiped: held back | wiped: deleted | load |")
 	w("|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, r := range s.rows {
-		w("| %v | %s | %s | %s | %s | %s | %s | %s |", r.shape, r.each(r.upload), r.each(r.restore),
-			r.each(r.start), r.each(r.scan), r.each(r.halt), r.each(r.confirm), number(mean(r.loads)))
+		w("| %v | %s | %s | %s | %s | %s | %s | %s |", r.shape, r.each(r.upload.took), r.each(r.restore.took),
+			r.each(r.start.took), r.each(r.scan), r.each(r.halt.took), r.each(r.confirm), number(mean(r.loads)))
 	}
 	w("\n## Memory\n")
 	w("Resident memory (VmHWM and VmRSS) of the process. The last column of *idle* is the part that is not pages of the base's file, which the kernel drops when it needs the room.\n")
 	w("| files | first upload, peak | restore, peak | start, peak | idle | idle, anonymous | idle, CPU | wiped, peak | base on disk |")
 	w("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
 	for _, r := range s.rows {
-		w("| %v | %s | %s | %s | %s | %s | %.2f %% | %s | %s |", r.shape, mib(r.uploadPeak), mib(r.restorePeak),
-			mib(r.startPeak), mib(r.idle.now), mib(r.idle.anonymous), r.idleCPU, mib(r.haltPeak), mib(r.base))
+		w("| %v | %s | %s | %s | %s | %s | %.2f %% | %s | %s |", r.shape, mib(r.upload.peak), mib(r.restore.peak),
+			mib(r.start.peak), mib(r.idle.now), mib(r.idle.anonymous), r.idleCPU, mib(r.halt.peak), mib(r.base))
 	}
 	w("\n- **First upload**: `syncer sync` on a volume full of files and an empty bucket, until `syncer flush` says that all is acknowledged.")
 	w("- **Restore**: `syncer restore` of that bucket into an empty volume.")
@@ -44,8 +44,8 @@ func (s *scale) page(m machine) string {
 		w("| size | | time | memory, peak |")
 		w("|---:|---|---:|---:|")
 		w("| %s | found and planned; memory: %v into its upload | %s | %s |", mib(hugeFile), underWay, seconds(r.hugeScan), mib(r.hugePeak))
-		w("| %s | upload | %s | %s |", mib(smallerFile), seconds(r.upload), mib(r.uploadPeak))
-		w("| %s | restore | %s | %s |", mib(smallerFile), seconds(r.restore), mib(r.restorePeak))
+		w("| %s | upload | %s | %s |", mib(smallerFile), seconds(r.upload.took), mib(r.upload.peak))
+		w("| %s | restore | %s | %s |", mib(smallerFile), seconds(r.restore.took), mib(r.restore.peak))
 		w("\nOn disk the file of %s takes %s before and %s after it was restored.", mib(smallerFile), mib(r.diskBefore), mib(r.diskAfter))
 	}
 	return page.String()

@@ -23,11 +23,10 @@ const (
 
 // sparseResult is what was measured on files that are mostly holes.
 type sparseResult struct {
-	hugeScan                time.Duration
-	hugePeak                int64
-	upload, restore         time.Duration
-	uploadPeak, restorePeak int64
-	diskBefore, diskAfter   int64 // bytes on disk
+	hugeScan              time.Duration
+	hugePeak              int64
+	upload, restore       cost
+	diskBefore, diskAfter int64 // bytes on disk
 }
 
 // makeSparse writes a file of size bytes that has data in four places.
@@ -73,14 +72,14 @@ func (s *scale) measureSparse(ctx context.Context) error {
 	if err := makeSparse(filepath.Join(first, "disk.img"), smallerFile); err != nil {
 		return err
 	}
-	if r.upload, r.uploadPeak, err = s.firstUpload(ctx, first, bucket); err != nil {
+	if r.upload, err = s.firstUpload(ctx, first, bucket); err != nil {
 		return err
 	}
 	env, err := s.syncer.env(bucket, second)
 	if err != nil {
 		return err
 	}
-	if r.restore, r.restorePeak, err = s.toEnd(ctx, env, "restore"); err != nil {
+	if r.restore, err = s.toEnd(ctx, env, "restore"); err != nil {
 		return err
 	}
 	if err := sameFiles(first, second); err != nil {
@@ -93,8 +92,8 @@ func (s *scale) measureSparse(ctx context.Context) error {
 	if r.diskAfter, err = onDisk(filepath.Join(second, "disk.img")); err != nil {
 		return err
 	}
-	s.say("sparse %s: upload %v, peak %s; restore %v, peak %s; on disk %s, restored %s", mib(smallerFile),
-		r.upload, mib(r.uploadPeak), r.restore, mib(r.restorePeak), mib(r.diskBefore), mib(r.diskAfter))
+	s.say("sparse %s: upload %v; restore %v; on disk %s, restored %s", mib(smallerFile),
+		r.upload, r.restore, mib(r.diskBefore), mib(r.diskAfter))
 	s.sparse = r
 	return nil
 }
@@ -115,7 +114,7 @@ func (s *scale) hugeSparse(ctx context.Context, r *sparseResult) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := s.toEnd(ctx, env, "restore"); err != nil {
+	if _, err := s.toEnd(ctx, env, "restore"); err != nil {
 		return err
 	}
 	if err := makeSparse(filepath.Join(dir, "disk.img"), hugeFile); err != nil {

@@ -24,7 +24,7 @@ func BenchmarkTouches(b *testing.B) {
 	keys := names(n)
 	b.ReportAllocs()
 	for b.Loop() {
-		s := dirty.New(n)
+		s := dirty.New(n, dirty.RestlessAfter)
 		for _, key := range keys {
 			s.Touch(key)
 		}
@@ -62,7 +62,7 @@ func BenchmarkWaitBesideOthers(b *testing.B) {
 	keys := names(newer + held)
 	for b.Loop() {
 		b.StopTimer()
-		s := dirty.New(newer)
+		s := dirty.New(newer, dirty.RestlessAfter)
 		for _, key := range keys[:held] {
 			if err := s.Found(b.Context(), key, nil); err != nil {
 				b.Fatal(err)
@@ -100,7 +100,7 @@ func BenchmarkWaitBesideOthers(b *testing.B) {
 
 // BenchmarkOldest is a status while 100,000 paths are pending.
 func BenchmarkOldest(b *testing.B) {
-	s := dirty.New(0)
+	s := dirty.New(0, dirty.RestlessAfter)
 	for _, key := range names(100_000) {
 		s.Touch(key)
 	}

@@ -13,7 +13,7 @@ import (
 
 func TestFoundWaitsWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := bench{t: t, Set: dirty.New(3), start: time.Now()}
+		b := bench{t: t, Set: dirty.New(3, dirty.RestlessAfter), start: time.Now()}
 		for i := range 5 { // held ones do not count
 			b.hold(fmt.Sprint("held", i))
 		}
@@ -51,7 +51,7 @@ func TestFoundWaitsWhileFull(t *testing.T) {
 func TestFoundDoesNotWaitForBackoffs(t *testing.T) {
 	for _, outcome := range []dirty.Outcome{dirty.Retry, dirty.Failed, dirty.Blocked, dirty.Unrest} {
 		synctest.Test(t, func(t *testing.T) {
-			b := bench{t: t, Set: dirty.New(3), start: time.Now()}
+			b := bench{t: t, Set: dirty.New(3, dirty.RestlessAfter), start: time.Now()}
 			b.Pause(b.start.Add(time.Minute)) // they come together
 			for i := range 3 {
 				b.found(fmt.Sprint(i), nil)

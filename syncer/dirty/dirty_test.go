@@ -26,7 +26,7 @@ type bench struct {
 func inBubble(t *testing.T, f func(t *testing.T, b bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, bench{t: t, Set: dirty.New(100), start: time.Now()})
+		f(t, bench{t: t, Set: dirty.New(100, dirty.RestlessAfter), start: time.Now()})
 	})
 }
 

@@ -77,7 +77,7 @@ func (s *Set) Done(key string, outcome Outcome, reason string) {
 		if outcome == Advanced { // who waits for what was there before the look is served
 			s.advance(it, news, now)
 		}
-		if it.Restless { // the next look without rest is a RestlessAfter away
+		if it.Restless { // the next look without rest is as far away
 			it.restless, it.stirred = true, now
 		} else {
 			it.pace.need++

@@ -16,7 +16,7 @@ func TestManyHeld(t *testing.T) {
 	const limit = 8<<20 + 40*count
 	key := func(i int) string { return fmt.Sprintf("a/folder/as/it/may/be/%07d.txt", i) }
 	before := testmemory.Live()
-	s := dirty.New(10_000)
+	s := dirty.New(10_000, dirty.RestlessAfter)
 	hold := func(i int) {
 		if err := s.Found(t.Context(), key(i), nil); err != nil {
 			t.Fatal(err)

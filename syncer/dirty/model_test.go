@@ -246,7 +246,7 @@ var modelKeys = []string{"a", "b", "c", "d", "d/"}
 // the end everything that was ever dirty gets settled.
 func TestModel(t *testing.T) {
 	t.Run("roomy", func(t *testing.T) {
-		checkModel(t, func() *model { return &model{set: dirty.New(100), paths: map[string]*path{}} })
+		checkModel(t, func() *model { return &model{set: dirty.New(100, dirty.RestlessAfter), paths: map[string]*path{}} })
 	})
 	t.Run("crowded", func(t *testing.T) {
 		checkModel(t, func() *model {

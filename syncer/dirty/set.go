@@ -23,9 +23,10 @@ const (
 	// quietMax bounds both the quiet that is asked of a path and the time
 	// between two uploads of it.
 	quietMax = 4 * time.Second
-	// RestlessAfter is how long a path may be touched again and again before
+	// RestlessAfter is how long a path is to be touched again and again before
 	// it is looked at without having been quiet. Two such looks tell a log
-	// from other files, so a log is published once a minute.
+	// from other files, so what is written to a log is published after a minute
+	// at the latest.
 	RestlessAfter = 30 * time.Second
 
 	// flushPatience is how often a file may change under the eyes of a flush
@@ -68,7 +69,7 @@ type Work struct {
 	Attempts int
 	// Unrests counts the looks in the middle of which it changed.
 	Unrests int
-	// Restless: it has not been quiet for [RestlessAfter], or a flush is
+	// Restless: it has not been quiet for so long as [New] was told, or a flush is
 	// waiting for it and it keeps changing.
 	Restless bool
 	// MayDelete: this deletion was let go.
@@ -136,23 +137,26 @@ type Set struct {
 	waiting           int // of those in the queue, how many are in a backoff
 	paused            time.Time
 
-	limit   int
-	heldMax int
-	wake    chan struct{} // for Next
-	changed chan struct{} // closed at the next change; nil while nobody waits
+	limit         int
+	restlessAfter time.Duration
+	heldMax       int
+	wake          chan struct{} // for Next
+	changed       chan struct{} // closed at the next change; nil while nobody waits
 }
 
 // New makes an empty set. Found waits while limit paths are in it that are
-// neither held nor in a backoff.
-func New(limit int) *Set {
+// neither held nor in a backoff. A path that is not quiet for restlessAfter,
+// which is [RestlessAfter] but in tests, is looked at all the same.
+func New(limit int, restlessAfter time.Duration) *Set {
 	return &Set{
-		items:   map[string]*item{},
-		flying:  map[*item]struct{}{},
-		recent:  map[string]pace{},
-		limit:   limit,
-		heldMax: heldMax,
-		seed:    maphash.MakeSeed(),
-		wake:    make(chan struct{}, 1),
+		items:         map[string]*item{},
+		flying:        map[*item]struct{}{},
+		recent:        map[string]pace{},
+		limit:         limit,
+		restlessAfter: restlessAfter,
+		heldMax:       heldMax,
+		seed:          maphash.MakeSeed(),
+		wake:          make(chan struct{}, 1),
 	}
 }
 
@@ -265,7 +269,7 @@ func (s *Set) rest(it *item) time.Time {
 	if it.pace.heat > 0 {
 		at = later(at, it.pace.published.Add(quiet(it.pace.heat)))
 	}
-	if limit := it.stirred.Add(RestlessAfter); at.After(limit) {
+	if limit := it.stirred.Add(s.restlessAfter); at.After(limit) {
 		at = limit
 	}
 	if it.waits {
@@ -344,7 +348,7 @@ func (s *Set) take() (w Work, wait time.Duration, ok bool) {
 	}
 	it.flying, it.waits = true, false
 	s.flying[it] = struct{}{}
-	it.Restless = now.Sub(it.stirred) >= RestlessAfter && now.Sub(it.touched) < quiet(it.pace.need) ||
+	it.Restless = now.Sub(it.stirred) >= s.restlessAfter && now.Sub(it.touched) < quiet(it.pace.need) ||
 		s.hurry > 0 && it.Unrests >= flushPatience
 	return it.Work, 0, true
 }

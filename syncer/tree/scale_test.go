@@ -101,3 +101,37 @@ func TestScanStreams(t *testing.T) {
 		t.Errorf("%d entries, the last is %q", seen, last.Key)
 	}
 }
+
+// A folder of a hundred thousand files is scanned with the memory that its
+// names need, in order, and with nothing kept afterwards.
+func TestScanOfCrowdedFolder(t *testing.T) {
+	v, dir := openTest(t)
+	const files, perFile = 100_000, 128
+	for i := range files {
+		f, err := os.Create(fmt.Sprintf("%s/%06d", dir, i))
+		check(t, err)
+		check(t, f.Close())
+	}
+	before := testmemory.Live()
+	var most int64
+	last, seen := "", 0
+	for l, err := range v.Scan(t.Context(), "") {
+		check(t, err)
+		if l.Key <= last {
+			t.Fatalf("%q after %q", l.Key, last)
+		}
+		last = l.Key
+		if seen++; seen%(files/4) == 1 {
+			most = max(most, testmemory.Live()-before)
+		}
+	}
+	if seen != files {
+		t.Errorf("%d entries of %d files", seen, files)
+	}
+	if most > files*perFile {
+		t.Errorf("%d bytes of memory for %d files", most, files)
+	}
+	if left := testmemory.Live() - before; left > 1<<20 {
+		t.Errorf("%d bytes of memory are kept after the scan", left)
+	}
+}

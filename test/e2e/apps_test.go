@@ -25,6 +25,7 @@ type app struct {
 	node        string            // where to run; anywhere if empty
 	image       string            // busybox, as root, if empty
 	script      string            // what it runs; it idles if empty
+	once        bool              // the pod has ended when the script has
 	restricted  bool              // as a namespace with the restricted profile wants it
 }
 
@@ -64,6 +65,9 @@ func (a app) pod() *corev1.Pod {
 	}
 	if a.node != "" {
 		pod.Spec.NodeSelector = map[string]string{"kubernetes.io/hostname": a.node}
+	}
+	if a.once {
+		pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	}
 	if a.restricted {
 		pod.Spec.SecurityContext = &corev1.PodSecurityContext{

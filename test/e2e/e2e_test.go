@@ -39,6 +39,7 @@ func TestEndToEnd(t *testing.T) {
 	})
 	t.Run("upgraded", func(t *testing.T) { testUpgrade(t, c, s, r) })
 	t.Run("the store is down when the pod starts", func(t *testing.T) { testStoreDown(t, c, s) })
+	t.Run("the store is down when the pod ends", func(t *testing.T) { testStoreDownAtEnd(t, c, s) })
 	t.Run("the webhook is down", func(t *testing.T) { testWebhookDown(t, c, s, r, untouched) })
 	t.Run("uninstalled", func(t *testing.T) { testUninstall(t, c, s, r, untouched) })
 }

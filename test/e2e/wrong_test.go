@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -61,8 +62,18 @@ func testRefusedDeployment(t *testing.T, c *cluster) {
 // is named there does not yet say what is wrong with it.
 var inherited = regexp.MustCompile(`(?m)^ *(MINIO_SIDECAR_|minio-sidecar/).*\n`)
 
-// described waits until `kubectl describe pod` says all of it.
+// described waits until `kubectl describe pod` says all of it, of a pod whose
+// app does not start.
 func described(t *testing.T, c *cluster, namespace, pod string, wants ...string) {
+	t.Helper()
+	describes(t, c, namespace, pod, wants...)
+	if app := status(c.pod(t, namespace, pod), "app"); app == nil || app.State.Waiting == nil {
+		t.Errorf("the app has started: %+v", app)
+	}
+}
+
+// describes waits until `kubectl describe pod` says all of it.
+func describes(t *testing.T, c *cluster, namespace, pod string, wants ...string) {
 	t.Helper()
 	eventually(t, "kubectl describe pod "+pod, func() error {
 		out := inherited.ReplaceAllString(c.kube(t, "", "describe", "pod", "-n", namespace, pod), "")
@@ -73,9 +84,6 @@ func described(t *testing.T, c *cluster, namespace, pod string, wants ...string)
 		}
 		return nil
 	})
-	if app := status(c.pod(t, namespace, pod), "app"); app == nil || app.State.Waiting == nil {
-		t.Errorf("the app has started: %+v", app)
-	}
 }
 
 func testNoSecret(t *testing.T, c *cluster) {
@@ -126,5 +134,47 @@ func testStoreDown(t *testing.T, c *cluster, s *store) {
 	back = true
 	pod = &c.ready(t, namespace, "patient", 1)[0]
 	c.mustHave(t, want, pod, "app", "/data")
+	c.end(t, pod)
+}
+
+// What could not be brought into the bucket at the end is said where a person
+// looks, by its path, with the reason; what was there by then comes back.
+func testStoreDownAtEnd(t *testing.T, c *cluster, s *store) {
+	namespace := c.namespace(t, "unclean-end", nil)
+	a := app{
+		name: "unlucky", bucket: s.bucket(t, "unclean-end"), once: true,
+		annotations: map[string]string{"flush-timeout": "5s"},
+		script:      "until [ -e /tmp/end ]; do sleep 0.2; done",
+	}
+	pod := a.start(t, c, namespace)
+	syncer := func(args ...string) string {
+		return c.kube(t, "", append([]string{"exec", "-n", namespace, pod.Name, "-c", "minio-sidecar-sync", "--", "/syncer"}, args...)...)
+	}
+	c.sh(t, pod, "app", "echo early > /data/early")
+	syncer("flush")
+
+	s.stop(t)
+	back := sync.OnceFunc(func() { s.start(t) })
+	defer back()
+	c.sh(t, pod, "app", "mkdir /data/notes; echo late > /data/notes/late.txt")
+	eventually(t, "the status of the sync", func() error {
+		if out := syncer("status"); !strings.Contains(out, "unreachable") {
+			return fmt.Errorf("does not say that the store is unreachable: %s", out)
+		}
+		return nil
+	})
+	c.sh(t, pod, "app", "touch /tmp/end")
+	describes(t, c, namespace, pod.Name, "Exit Code:    5", "not in the bucket: ", "notes/late.txt (", "flush-timeout 5s is over",
+		"store unreachable", "check the endpoint, the store itself, and the network between")
+	ended := status(c.pod(t, namespace, pod.Name), "minio-sidecar-sync")
+	if ended == nil || ended.State.Terminated == nil || ended.State.Terminated.ExitCode != 5 ||
+		!strings.Contains(ended.State.Terminated.Message, "notes/late.txt (") {
+		t.Errorf("the status of the sync at its end: %+v", ended)
+	}
+
+	back()
+	c.end(t, pod)
+	pod = a.start(t, c, namespace)
+	c.sh(t, pod, "app", "[ \"$(cat /data/early)\" = early ]; [ ! -e /data/notes ]")
 	c.end(t, pod)
 }

@@ -183,11 +183,21 @@ func (s *Store) uploadPart(ctx context.Context, u store.Upload, id string, numbe
 		DisableContentSha256: true,
 		CustomHeader:         http.Header{http.CanonicalHeaderKey(checksumHeader): {encodeCRC(sum)}},
 	})
+	if err = body.finish(err); errors.Is(class(err), store.ErrDamaged) {
+		// On its way, or is it another by now?
+		again, failed := sumRange(u.Body, from, length)
+		switch {
+		case failed != nil:
+			err = failed
+		case again != sum:
+			err = &localError{store.ErrBodyChanged}
+		}
+	}
 	return minio.CompletePart{
 		PartNumber:        number,
 		ETag:              part.ETag,
 		ChecksumCRC64NVME: part.ChecksumCRC64NVME,
-	}, sum, body.finish(err)
+	}, sum, err
 }
 
 // commit asks the caller whether what was read, which has this checksum, may be
