@@ -245,9 +245,10 @@ func TestListedSizesLie(t *testing.T) {
 	}
 }
 
-// TestConditionsIgnored: in front of a store that writes whatever it is told
-// to, the engine looks before it writes: what another has put there meanwhile
-// is not overwritten.
+// TestConditionsIgnored: in front of a store that writes and deletes whatever it
+// is told to (of deletions MinIO always does), the engine looks before it does:
+// what another has put there meanwhile is neither overwritten, be it at once or
+// in parts, nor deleted.
 func TestConditionsIgnored(t *testing.T) {
 	r := newRig(t, testenv.MinIO(t))
 	proxy := r.between(t)
@@ -256,7 +257,11 @@ func TestConditionsIgnored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var parts atomic.Int64 // completions of uploads in parts
 	proxy.answers(func(w http.ResponseWriter, request *http.Request) bool {
+		if request.Method == http.MethodPost && request.URL.Query().Has("uploadId") {
+			parts.Add(1)
+		}
 		if request.Method != http.MethodPut && request.Method != http.MethodPost ||
 			request.Header.Get("If-Match")+request.Header.Get("If-None-Match") == "" {
 			return false
@@ -285,6 +290,9 @@ func TestConditionsIgnored(t *testing.T) {
 		t.Fatal("the engine believes that the store honours conditions")
 	}
 	a.write("f", "of this node")
+	a.write("large", largeOf("of this node"))
+	a.write("gone", "of this node")
+	a.write("kept", "of this node")
 	a.flush()
 	client := server.Client(t)
 	foreign := func(key, body string) {
@@ -293,18 +301,43 @@ func TestConditionsIgnored(t *testing.T) {
 	}
 	foreign("f", "of another")
 	foreign("new", "of another, new")
+	foreign("large", "of another, for the large one")
+	foreign("large new", "of another, for the new large one")
+	foreign("kept", "of another, and to be kept")
+	parts.Store(0)
 	a.write("f", "of this node, again")
 	a.write("new", "of this node, new")
+	a.write("large", largeOf("of this node, again"))
+	a.write("large new", largeOf("of this node, new"))
+	a.remove("gone")
+	a.remove("kept") // of a state that is no more
 	a.flush()
+	if n := parts.Load(); n < 2 {
+		t.Errorf("%d files went in parts", n)
+	}
+	a.has("kept", "of another, and to be kept")
 	a.mustStop()
 	var found []string
 	for _, key := range r.keys(t, "app/") {
 		found = append(found, string(r.get(t, "app/"+key)))
 	}
 	slices.Sort(found)
-	want := []string{"of another", "of another, new", "of this node, again", "of this node, new"}
-	if diff := cmp.Diff(want, found); diff != "" {
-		t.Errorf("in the bucket (-want +got):\n%s", diff)
+	want := []string{
+		"of another", "of another, and to be kept", "of another, for the large one", "of another, for the new large one", "of another, new",
+		"of this node, again", largeOf("of this node, again"), "of this node, new", largeOf("of this node, new"),
+	}
+	slices.Sort(want)
+	if !slices.Equal(want, found) {
+		brief := func(all []string) (some []string) {
+			for _, text := range all {
+				some = append(some, fmt.Sprintf("%.40s, %d bytes", text, len(text)))
+			}
+			return some
+		}
+		t.Errorf("in the bucket (-want +got):\n%s", cmp.Diff(brief(want), brief(found)))
 	}
 	a.verify()
 }
+
+// largeOf is a text that travels in parts.
+func largeOf(text string) string { return strings.Repeat(text+". ", 10<<20/len(text)) }

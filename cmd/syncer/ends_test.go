@@ -160,7 +160,8 @@ func TestSyncAfterKilledRestore(t *testing.T) {
 
 // TestBandwidthOfUploads: what a sync sends stays below the limit at all times,
 // whatever there is to send: at no moment has the bucket more than the limit
-// allows since the beginning. (That it is not much less the benchmarks show.)
+// allows since the beginning. (That it is not much less `make bench` shows: a
+// test cannot, on a machine that may be busy with something else.)
 func TestBandwidthOfUploads(t *testing.T) {
 	t.Parallel()                                      // it waits for the line
 	const files, size, limit = 24, 16 << 10, 64 << 10 // six seconds

@@ -58,14 +58,19 @@ func abilities(a store.Abilities) []ability {
 			"an upload that is damaged on its way is found by the next restore only",
 		},
 		{
+			"checksums of large files", a.ChecksumsOfParts,
+			"the same, for files that travel in parts",
+			"the store is sent an MD5 of each part as well, which most check: nothing is lost, large uploads take longer",
+		},
+		{
 			"metadata", a.Metadata,
 			"modes, owners and times come back",
 			"modes, owners and times are lost, and symbolic links come back as files: keep only contents here",
 		},
 		{
-			"metadata in listings", a.ListingMetadata,
-			"attributes come with the listing",
-			"attributes are asked for file by file, where they are needed: nothing is lost, comparing takes longer",
+			"metadata and checksums that last", a.Lasting,
+			"nothing suggests that the store forgets them when it is started again, which a probe cannot try",
+			lackOfLasting(a.Metadata),
 		},
 		{
 			"folders", a.FolderObjects,
@@ -92,6 +97,15 @@ func abilities(a store.Abilities) []ability {
 		result = append(result, ability{item.name, item.ok, means})
 	}
 	return result
+}
+
+// lackOfLasting is what it means that a store keeps metadata and checksums in
+// its memory, as `rclone serve s3` does.
+func lackOfLasting(metadata bool) string {
+	if metadata {
+		return "this store keeps them in its memory: once it is started again, or has very many objects, modes and owners are the usual ones, symbolic links come back as files, and what rots on its disk is not found: keep only contents here, of which there is another copy"
+	}
+	return "there is no metadata that could last"
 }
 
 // lackOfRoom is what it means that a store cannot hold both a and a/b. Where it

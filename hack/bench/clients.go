@@ -172,6 +172,7 @@ func newS5cmd(binary, dir string, m *loopback.MinIO) *peer {
 type syncer struct {
 	binary, dir string
 	store       *loopback.MinIO
+	limit       string // of the bandwidth; empty: none
 }
 
 func newSyncer(binary, dir string, m *loopback.MinIO) (*syncer, error) {
@@ -197,7 +198,7 @@ func (s *syncer) env(bucket, dir string) ([]string, error) {
 		return nil, err
 	}
 	state, err := os.MkdirTemp(s.dir, "state-")
-	return []string{
+	env := []string{
 		"HOME=" + s.dir,
 		contract.EnvName(contract.FlagBucket) + "=" + bucket,
 		contract.EnvName(contract.FlagEndpoint) + "=" + s.store.Endpoint,
@@ -206,7 +207,11 @@ func (s *syncer) env(bucket, dir string) ([]string, error) {
 		contract.EnvName(contract.FlagStateDir) + "=" + state,
 		contract.EnvName(contract.FlagFlushTimeout) + "=10m",
 		contract.EnvName(contract.FlagMetricsAddress) + "=" + metrics,
-	}, err
+	}
+	if s.limit != "" {
+		env = append(env, contract.EnvName(contract.FlagBandwidthLimit)+"="+s.limit)
+	}
+	return env, err
 }
 
 func (s *syncer) Download(ctx context.Context, bucket, dir string) (time.Duration, error) {

@@ -55,7 +55,7 @@ func parse() (s settings, err error) {
 	flag.IntVar(&s.latencies, "latencies", 20, "new files a run in the test of latency")
 	flag.DurationVar(&s.idleTime, "idle", 20*time.Second, "how long an idle process is looked at, each run")
 	flag.StringVar(&s.out, "out", "", "write the table to this file as well")
-	tasks := flag.String("tasks", ".", "measure only what matches: small, large, resident")
+	tasks := flag.String("tasks", ".", "measure only what matches: small, large, resident, limited")
 	flag.Parse()
 	if s.runs < 1 {
 		return s, errors.New("at least one run is needed")
@@ -120,6 +120,7 @@ func run(ctx context.Context) (err error) {
 		{"small", func() error { return b.transfers(ctx, fmt.Sprintf("%d × 4 KiB", s.files), s.files, 4<<10) }},
 		{"large", func() error { return b.transfers(ctx, fmt.Sprintf("1 × %d MiB", s.large>>20), 1, s.large) }},
 		{"resident", func() error { return b.resident(ctx) }},
+		{"limited", func() error { return b.limited(ctx, ours) }},
 	} {
 		if !s.tasks.MatchString(task.name) {
 			continue

@@ -82,6 +82,10 @@ func (b *bench) report(m machine) (string, error) {
 	w("- **Idle**: a process that watches %d files of 4 KiB in which nothing happens, looked at for %v each run: `syncer sync` against `mc mirror --watch`. rclone and s5cmd cannot watch.", b.files, b.idleTime)
 	w("- **Closed → readable**: from the end of close(2) on a new file of 4 KiB, among those %d, until an unauthenticated GET returns it; polled every millisecond; %d files a run.", b.files, b.latencies)
 
+	if text := b.limitReport(); text != "" {
+		w("%s", text)
+	}
+
 	w("\nHow time and memory grow with the number of files is on [a page of its own](benchmarks-scale.md).")
 	w("\n## All samples\n")
 	for _, t := range b.results.tasks {

@@ -19,6 +19,7 @@ type bench struct {
 	mc      *mc // also does what no client is measured by: buckets and counts
 	clients []client
 	results results
+	limits  results // rates, which are better the larger they are
 	buckets int
 }
 

@@ -64,7 +64,7 @@ type Object struct {
 	ETag         string // without quotes
 	LastModified time.Time
 	// Metadata is the user metadata, keys in lower case without x-amz-meta-.
-	// nil means that the source (most listings) did not say.
+	// nil means that the source did not say, as listings do not.
 	Metadata map[string]string
 }
 
@@ -178,8 +178,9 @@ type Abilities struct {
 	ConditionalMultipart bool // the same on CompleteMultipartUpload
 	ConditionalDelete    bool // If-Match on DeleteObject
 	Checksums            bool // takes and checks a full-object checksum
+	ChecksumsOfParts     bool // checks those of the parts of a multipart upload
 	Metadata             bool // hands out user metadata as it was given
-	ListingMetadata      bool // MinIO's extension: user metadata in listings
+	Lasting              bool // is not seen to keep metadata and checksums in its memory alone
 	Versioning           bool // the bucket keeps versions
 	FileAndFolder        bool // holds and lists both a and a/b
 	FolderObjects        bool // keeps an empty object dir/ with its metadata

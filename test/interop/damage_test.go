@@ -31,20 +31,8 @@ func TestRottenPart(t *testing.T) {
 	l.flip(large, mark)
 
 	to := l.node()
-	damaged := func(when, command string) {
-		t.Helper()
-		cmd := to.command(command)
-		var complaint bytes.Buffer
-		cmd.Stderr = &complaint
-		err := cmd.Run()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != contract.ExitDamaged || !strings.Contains(complaint.String(), large) {
-			t.Errorf("%s: %v, want code %d and the name:\n%s", when, err, contract.ExitDamaged, complaint.Bytes())
-		}
-		to.wantNothingOf(large)
-	}
-	damaged("a restore", "restore")
-	damaged("another restore", "restore")
+	to.wantDamaged(large)
+	to.wantDamaged(large) // and again
 
 	l.mc("cp", from.path(large), l.mcRemote()+large)
 	to.restore()
@@ -56,8 +44,23 @@ func TestRottenPart(t *testing.T) {
 	}
 }
 
-// flip changes a bit behind mark in one of the files in which MinIO keeps the
-// object.
+// wantDamaged has a restore end in the exit code for damage, with the name, and
+// with nothing under it.
+func (n *node) wantDamaged(path string) {
+	n.t.Helper()
+	cmd := n.command("restore")
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != contract.ExitDamaged || !strings.Contains(complaint.String(), path) {
+		n.t.Errorf("restore: %v, want code %d and the name:\n%s", err, contract.ExitDamaged, complaint.Bytes())
+	}
+	n.wantNothingOf(path)
+}
+
+// flip changes a bit behind mark in one of the files in which the store keeps
+// the object, and nothing else of that file, as a disk does.
 func (l *lab) flip(path, mark string) {
 	l.t.Helper()
 	flipped := 0
@@ -73,9 +76,17 @@ func (l *lab) flip(path, mark string) {
 		if at < 0 {
 			return nil
 		}
-		content[at] ^= 1
 		flipped++
-		return os.WriteFile(p, content, 0o600)
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(p, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte{content[at] ^ 1}, int64(at))
+		return errors.Join(err, f.Close(), os.Chtimes(p, info.ModTime(), info.ModTime()))
 	}))
 	if flipped != 1 {
 		l.t.Fatalf("flipped a bit in %d files, want 1", flipped)

@@ -42,6 +42,7 @@ func newLab(t *testing.T, server *testenv.Server) *lab {
 type node struct {
 	*lab
 	volume, state string
+	endpoint      string   // of a proxy, where a test put one in between
 	wrapper       []string // what the syncer is started by
 	user          uint32   // as whom, if this test is root's
 	log           string
@@ -52,7 +53,10 @@ type node struct {
 func (l *lab) node() *node {
 	l.t.Helper()
 	dir := l.t.TempDir()
-	n := &node{lab: l, volume: filepath.Join(dir, "volume"), state: filepath.Join(dir, "state"), log: filepath.Join(dir, "log")}
+	n := &node{
+		lab: l, endpoint: l.server.Endpoint,
+		volume: filepath.Join(dir, "volume"), state: filepath.Join(dir, "state"), log: filepath.Join(dir, "log"),
+	}
 	for _, d := range []string{n.volume, n.state} {
 		l.check(os.Mkdir(d, 0o755))
 	}
@@ -79,7 +83,7 @@ func (l *lab) check(err error) {
 // command is the syncer with the settings of this node.
 func (n *node) command(name string, flags ...string) *exec.Cmd {
 	settings := map[string]string{
-		"BUCKET": n.bucket, "PREFIX": prefix, "ENDPOINT": n.server.Endpoint, "CREDENTIALS_DIR": n.credentials,
+		"BUCKET": n.bucket, "PREFIX": prefix, "ENDPOINT": n.endpoint, "CREDENTIALS_DIR": n.credentials,
 		"PATH": n.volume, "STATE_DIR": n.state, "METRICS_ADDRESS": "0",
 		// Nothing is found by a scan that no test asks for.
 		"SCAN_INTERVAL": "24h", "LOG_LEVEL": "debug", "LOG_FORMAT": "text",

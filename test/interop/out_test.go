@@ -52,13 +52,20 @@ func TestOthersReadOurs(t *testing.T) {
 		t.Error(err)
 	}
 
-	// mc compares by its own lights, and all that it finds is this.
+	// mc compares by its own lights, and all that it finds is what the page on
+	// interoperability says.
 	want := map[string]string{
-		"link":         "size",         // mc follows it, and so compares our link with what it leads to
-		"dangling":     "only in ours", // mc does not see a link that leads nowhere
-		"void/of/all/": "only in ours", // nor a folder, and ours has an object for an empty one,
-		"private/":     "only in ours", // and for one that is not as usual
-		"empty":        "time",         // of 2106, which mc compares with the time of the upload
+		// Symbolic links: mc follows one, and so compares our object with what it
+		// leads to; one that leads nowhere it does not see.
+		"link":     "size",
+		"dangling": "only in ours",
+		// Folders it does not see either, and some have an object: an empty one,
+		// and one whose mode or owner is not as usual.
+		"void/of/all/": "only in ours",
+		"private/":     "only in ours",
+		// A file from the future (2106): it asks whether the file is newer than
+		// the upload.
+		"empty": "time",
 	}
 	if diff := cmp.Diff(want, n.mcDiff()); diff != "" {
 		t.Errorf("mc diff (- wanted, + found):\n%s", diff)

@@ -33,8 +33,9 @@ func (s *Store) Abilities(ctx context.Context, prefix string) (a store.Abilities
 		{"conditional completion of multipart uploads", &a.ConditionalMultipart, p.conditionalMultipart},
 		{"conditional deletions", &a.ConditionalDelete, p.conditionalDelete},
 		{"checksums", &a.Checksums, p.checksums},
+		{"checksums of parts", &a.ChecksumsOfParts, p.checksumsOfParts},
 		{"metadata", &a.Metadata, p.metadata},
-		{"metadata in listings", &a.ListingMetadata, p.listingMetadata},
+		{"metadata that lasts", &a.Lasting, p.lasting},
 		{"versions", &a.Versioning, p.versioning},
 		{"a file and a folder of one name", &a.FileAndFolder, p.fileAndFolder},
 		{"objects for folders", &a.FolderObjects, p.folderObjects},
@@ -69,6 +70,10 @@ func (p *probe) end(ctx context.Context, err *error) {
 	}
 }
 
+// probeTime is the modification time of what is written, a second after the
+// beginning of time.
+const probeTime = "1"
+
 // probe tries things out below one folder.
 type probe struct {
 	s      *Store
@@ -89,7 +94,7 @@ func (p *probe) put(ctx context.Context, key, content string, c store.Condition)
 	err = retry(ctx, func() (err error) {
 		obj, err = p.s.Upload(ctx, store.Upload{
 			Key: key, Body: bytes.NewReader([]byte(content)), Size: int64(len(content)),
-			Metadata: map[string]string{"mtime": "1"}, Condition: c,
+			Metadata: map[string]string{"mtime": probeTime}, Condition: c,
 		})
 		return err
 	})
@@ -236,6 +241,29 @@ func (p *probe) checksums(ctx context.Context) (bool, error) {
 	return info.ChecksumCRC64NVME == encodeCRC(updateCRC(0, content)), nil
 }
 
+// checksumsOfParts sends a part with a checksum that is not its own.
+func (p *probe) checksumsOfParts(ctx context.Context) (bool, error) {
+	key := p.key("checksum of a part")
+	opts := putOptions(nil)
+	opts.UserMetadata[checksumAlgorithm], opts.UserMetadata[checksumType] = checksumName, checksumFullObject
+	id, err := p.s.client.NewMultipartUpload(ctx, p.s.bucket, key, opts)
+	if err != nil {
+		return false, p.s.fail(ctx, "upload", key, err)
+	}
+	_, err = p.s.client.PutObjectPart(ctx, p.s.bucket, key, id, 1, strings.NewReader("content"), int64(len("content")), minio.PutObjectPartOptions{
+		DisableContentSha256: true,
+		CustomHeader:         http.Header{http.CanonicalHeaderKey(checksumHeader): {encodeCRC(updateCRC(0, []byte("other content")))}},
+	})
+	_ = p.s.tidy(ctx, key, id) // which not everybody may
+	switch {
+	case err == nil, isUnsupported(err):
+		return false, nil // taken although it is wrong
+	case answer(err).StatusCode != http.StatusBadRequest:
+		return false, p.s.fail(ctx, "upload", key, err)
+	}
+	return true, nil
+}
+
 func (p *probe) metadata(ctx context.Context) (bool, error) {
 	return p.keepsMetadata(ctx, p.key("metadata"), "content")
 }
@@ -248,23 +276,26 @@ func (p *probe) keepsMetadata(ctx context.Context, key, content string) (bool, e
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
-	return err == nil && o.Metadata["mtime"] == "1", nil
+	return err == nil && o.Metadata["mtime"] == probeTime, nil
 }
 
-func (p *probe) listingMetadata(ctx context.Context) (bool, error) {
-	key := p.key("listing")
+// lasting looks for the one sign that can be seen of a store that keeps the
+// metadata in its own memory. Such a one is `rclone serve s3`, which keeps
+// objects as plain files and "stores nothing but the objects": it makes the
+// mtime of the metadata the file's own, the rest "is kept in memory as a best
+// effort, and lost on restart", and so are checksums; see
+// https://rclone.org/commands/rclone_serve_s3/#design-goals. All others say of
+// an object when it was uploaded, which was not in 1970.
+func (p *probe) lasting(ctx context.Context) (bool, error) {
+	key := p.key("lasting")
 	if _, err := p.put(ctx, key, "content", store.Condition{}); err != nil {
 		return false, err
 	}
-	for o, err := range p.s.List(ctx, key) {
-		if err != nil {
-			return false, err
-		}
-		if o.Key == key {
-			return o.Metadata["mtime"] == "1", nil
-		}
+	o, err := p.s.Stat(ctx, key)
+	if err != nil {
+		return false, err
 	}
-	return false, nil
+	return o.Metadata["mtime"] == probeTime && o.LastModified.Unix() != 1, nil
 }
 
 func (p *probe) versioning(ctx context.Context) (bool, error) {

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,6 +145,35 @@ func (s *Store) isOrWas(ctx context.Context, key string) (bool, error) {
 	return false, err
 }
 
+// isRewritten: `rclone serve s3` lists names with such a character as they are
+// for the five minutes in which it remembers folders, and then with another one
+// in its place; see https://rclone.org/overview/#restricted-characters.
+func isRewritten(r rune) bool { return r < ' ' || r == '\x7f' || r == '\u201b' }
+
+var errRewritten = fmt.Errorf("%w: it keeps objects as rclone does, and would soon list the name with another character in the place of a special one", store.ErrKeyRejected)
+
+// lastingKnown remembers what was found out of a store.
+type lastingKnown struct {
+	mu             sync.Mutex
+	known, lasting bool
+}
+
+// isLasting tries out once, where it matters, whether the store is such a one:
+// see [probe.lasting].
+func (s *Store) isLasting(ctx context.Context) (lasting bool, err error) {
+	s.lasting.mu.Lock()
+	defer s.lasting.mu.Unlock()
+	if s.lasting.known {
+		return s.lasting.lasting, nil
+	}
+	p := s.newProbe(s.prefix)
+	if lasting, err = p.lasting(ctx); err == nil {
+		s.lasting.known, s.lasting.lasting = true, lasting
+	}
+	p.end(ctx, &err)
+	return lasting, err
+}
+
 // doubt is a reason why a listing might not show an upload.
 type doubt struct {
 	err     error
@@ -152,6 +182,11 @@ type doubt struct {
 
 // doubtful returns nil if nothing is wrong with key.
 func (s *Store) doubtful(ctx context.Context, key string) (*doubt, error) {
+	if strings.ContainsFunc(key, isRewritten) {
+		if lasting, err := s.isLasting(ctx); err != nil || !lasting {
+			return nil, cmp.Or(err, errRewritten)
+		}
+	}
 	name, err := s.hiding(ctx, key)
 	switch {
 	case err != nil:

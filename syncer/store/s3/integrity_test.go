@@ -27,6 +27,8 @@ import (
 type flipper struct {
 	*httptest.Server
 	offset atomic.Int64
+	// up, where set, flips a bit of one request, in the direction of the store.
+	up atomic.Pointer[upFlip]
 }
 
 func newFlipper(t testing.TB, srv *testenv.Server) *flipper {
@@ -44,6 +46,9 @@ func newFlipper(t testing.TB, srv *testenv.Server) *flipper {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 			r.Out.Host = r.In.Host
+			if u := f.up.Load(); u != nil {
+				u.maybe(r.Out)
+			}
 		},
 		ModifyResponse: func(r *http.Response) error {
 			var from int64

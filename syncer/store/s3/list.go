@@ -16,11 +16,9 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[store.Object,
 	return func(yield func(store.Object, error) bool) {
 		noOwner := false
 		pages := s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{
-			Prefix:    prefix,
-			Recursive: true,
-			// MinIO's extension; other stores ignore it.
-			WithMetadata: true,
-			FetchOwner:   &noOwner,
+			Prefix:     prefix,
+			Recursive:  true,
+			FetchOwner: &noOwner,
 		})
 		// Callers merge listings with what they know, so a key out of order
 		// would read as deleted.
@@ -69,26 +67,10 @@ func errSize(info minio.ObjectInfo) error {
 }
 
 func listed(info minio.ObjectInfo) store.Object {
-	o := store.Object{
+	return store.Object{
 		Key:          info.Key,
 		Size:         info.Size,
 		ETag:         info.ETag,
 		LastModified: info.LastModified,
 	}
-	// MinIO always says at least the content type; with nothing at all the
-	// store does not know the extension.
-	if len(info.UserMetadata) > 0 {
-		o.Metadata = make(map[string]string)
-		for name, value := range info.UserMetadata {
-			if name, ok := userMetadataName(name); ok {
-				o.Metadata[name] = value
-			}
-		}
-	}
-	return o
-}
-
-// userMetadataName turns X-Amz-Meta-Mtime into mtime.
-func userMetadataName(header string) (string, bool) {
-	return strings.CutPrefix(strings.ToLower(header), "x-amz-meta-")
 }

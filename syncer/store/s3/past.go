@@ -104,7 +104,6 @@ func (p *past) versions(ctx context.Context, prefix string) iter.Seq2[minio.Obje
 func (p *past) object(info minio.ObjectInfo) store.Object {
 	o := listed(info)
 	o.ETag = store.VersionETag(info.ETag, info.VersionID)
-	o.Metadata = nil
 	return o
 }
 

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -91,8 +92,12 @@ type Store struct {
 	// transfers bounds the pieces of large objects on their way at a time.
 	transfers *semaphore.Weighted
 
-	prefix string
-	clear  clearNames
+	// wantsMD5: the store was seen not to check the checksums of parts.
+	wantsMD5 atomic.Bool
+
+	prefix  string
+	clear   clearNames
+	lasting lastingKnown
 	// unchecked are the deletions by key of which it is not known yet what they
 	// have hidden.
 	unchecked sync.Map

@@ -132,8 +132,8 @@ func TestMinIO(t *testing.T) {
 	srv := testenv.MinIO(t)
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
-			ConditionalPut: true, ConditionalMultipart: true, Checksums: true,
-			Metadata: true, ListingMetadata: true, FolderObjects: true,
+			ConditionalPut: true, ConditionalMultipart: true, Checksums: true, ChecksumsOfParts: true,
+			Metadata: true, Lasting: true, FolderObjects: true,
 		},
 		Hides:   true,
 		Refuses: []string{"__XLDIR__", ". ", " ..", `..\up`},
@@ -145,11 +145,11 @@ func TestVersitygw(t *testing.T) {
 	srv := testenv.Versitygw(t)
 	runVersioned(t, srv, storetest.Subject{
 		Can: store.Abilities{
-			ConditionalPut: true, ConditionalMultipart: true, ConditionalDelete: true, Checksums: true,
-			Metadata: true, FolderObjects: true,
+			ConditionalPut: true, ConditionalMultipart: true, ConditionalDelete: true, Checksums: true, ChecksumsOfParts: true,
+			Metadata: true, Lasting: true, FolderObjects: true,
 		},
 		NoPast:  true,
-		Refuses: append(controlNames(), "__XLDIR__"),
+		Refuses: append(namesWith(isNotXML), "__XLDIR__"),
 	})
 }
 
@@ -183,14 +183,17 @@ func TestAbilitiesLeaveNoVersions(t *testing.T) {
 	wantWhole(t, s, mine, 1)
 }
 
-// controlNames are those of storetest's names with characters that cannot be
-// written in XML.
-func controlNames() []string {
+// isNotXML are the characters that cannot be written in XML.
+func isNotXML(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '\r' }
+
+// isSpecial are those that rclone replaces in names.
+func isSpecial(r rune) bool { return r < ' ' || r == '\x7f' || r == '\u201b' }
+
+// namesWith are those of storetest's names with such a character.
+func namesWith(such func(rune) bool) []string {
 	var names []string
 	for _, name := range storetest.Names() {
-		if strings.ContainsFunc(name, func(r rune) bool {
-			return r < ' ' && r != '\t' && r != '\n' && r != '\r'
-		}) {
+		if strings.ContainsFunc(name, such) {
 			names = append(names, name)
 		}
 	}
@@ -207,7 +210,7 @@ func TestRclone(t *testing.T) {
 				Metadata: true,
 			},
 			Folders: true,
-			Refuses: []string{"__XLDIR__"},
+			Refuses: append(namesWith(isSpecial), "__XLDIR__"),
 		})
 	})
 }

@@ -3,8 +3,11 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math/bits"
 	"net/http"
@@ -171,10 +174,32 @@ func (s *Store) tidy(ctx context.Context, key, id string) error {
 	return s.abort(ctx, key, id)
 }
 
-// uploadPart sends one part. It is read twice: once for the checksum that goes
-// ahead of it, once to send it; what changes in between the store refuses.
+// uploadPart sends one part. A store that has checked its checksum says so. To
+// one that does not (`rclone serve s3` checks only what comes in one request)
+// the part is sent again, and all later ones at once, with an MD5, which has
+// always been part of S3.
 func (s *Store) uploadPart(ctx context.Context, u store.Upload, id string, number int, from, length int64) (minio.CompletePart, uint64, error) {
-	sum, err := sumRange(u.Body, from, length)
+	asked := s.wantsMD5.Load()
+	part, sum, err := s.sendPart(ctx, u, id, number, from, length, asked)
+	if err == nil && part.ChecksumCRC64NVME == "" && !asked {
+		s.wantsMD5.Store(true)
+		part, sum, err = s.sendPart(ctx, u, id, number, from, length, true)
+		if class(err) == nil && answer(err).StatusCode != 0 {
+			// rclone takes a part once more only if it is what it has already.
+			err = fmt.Errorf("%w: the store has another part than was sent: %w", store.ErrDamaged, err)
+		}
+	}
+	return part, sum, err
+}
+
+// sendPart reads the part twice: once for the checksum that goes ahead of it,
+// once to send it; what changes in between the store refuses.
+func (s *Store) sendPart(ctx context.Context, u store.Upload, id string, number int, from, length int64, withMD5 bool) (minio.CompletePart, uint64, error) {
+	var also hash.Hash = discard{}
+	if withMD5 {
+		also = md5.New()
+	}
+	sum, err := sumRange(u.Body, from, length, also)
 	if err != nil {
 		return minio.CompletePart{}, 0, err
 	}
@@ -182,6 +207,7 @@ func (s *Store) uploadPart(ctx context.Context, u store.Upload, id string, numbe
 	part, err := s.client.PutObjectPart(ctx, s.bucket, u.Key, id, number, body, length, minio.PutObjectPartOptions{
 		DisableContentSha256: true,
 		CustomHeader:         http.Header{http.CanonicalHeaderKey(checksumHeader): {encodeCRC(sum)}},
+		Md5Base64:            base64.StdEncoding.EncodeToString(also.Sum(nil)), // empty for none
 	})
 	if err = body.finish(err); errors.Is(class(err), store.ErrDamaged) {
 		// On its way, or is it another by now?
@@ -266,7 +292,8 @@ func readFull(r io.ReaderAt, b []byte, offset int64) error {
 	return &localError{fmt.Errorf("read the file: %w", err)}
 }
 
-func sumRange(r io.ReaderAt, from, length int64) (uint64, error) {
+// sumRange is the checksum of a range, which also goes into a hash.
+func sumRange(r io.ReaderAt, from, length int64, also hash.Hash) (uint64, error) {
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
 	var sum uint64
@@ -276,6 +303,7 @@ func sumRange(r io.ReaderAt, from, length int64) (uint64, error) {
 			return 0, err
 		}
 		sum = updateCRC(sum, b)
+		also.Write(b)
 		from += int64(len(b))
 		length -= int64(len(b))
 	}
