@@ -41,7 +41,7 @@ func TestPorts(t *testing.T) {
 			}
 			volume, state := filepath.Join(dir, "volume"), filepath.Join(dir, "state")
 			do(os.Mkdir(volume, 0o755))
-			cmd := exec.Command("syncer", append([]string{"sync", "--bucket=b", "--endpoint=http://127.0.0.1:9",
+			cmd := exec.Command("syncer", append([]string{"sync", "--bucket=bucket", "--endpoint=http://127.0.0.1:9",
 				"--path=" + volume, "--state-dir=" + state, "--flush-timeout=1s"}, c.args...)...)
 			cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", c.env)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
