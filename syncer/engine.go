@@ -97,6 +97,11 @@ type Engine struct {
 	failingMax  int           // paths that fail and are kept, to be tried again soon
 	crowdedOut  atomic.Bool   // others fail, too, and only a scan finds them again
 
+	// pruning is held while something is deleted in the volume, with the folders
+	// that it leaves empty: they are not to be taken for folders that somebody
+	// has emptied, and published as such.
+	pruning sync.RWMutex
+
 	// mu guards what the passes learn.
 	mu        sync.Mutex
 	rules     plan.Rules

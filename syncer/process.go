@@ -164,7 +164,9 @@ func (e *Engine) item(key string, landed *entry.Base) (plan.Item, error) {
 			return item, err
 		}
 	}
+	e.pruning.RLock()
 	l, marked, ok, err := e.tree.Lookup(entry.Path(key))
+	e.pruning.RUnlock()
 	switch {
 	case err != nil:
 		return item, fmt.Errorf("look at %s: %w", key, err)
@@ -360,7 +362,16 @@ func (e *Engine) follow(ctx context.Context, w dirty.Work, item plan.Item) (resu
 
 // deleteLocal deletes a file in the volume.
 func (e *Engine) deleteLocal(w dirty.Work, item plan.Item) (result, error) {
+	e.pruning.Lock()
 	err := e.tree.Remove(item.Key, item.Local.Fingerprint)
+	var pruned error
+	if err == nil {
+		pruned = e.tree.PruneParents(item.Key, func(dir string) bool {
+			b, err := e.base.Get(dir)
+			return b != nil || err != nil // a folder with an object of its own stays
+		})
+	}
+	e.pruning.Unlock()
 	if errors.Is(err, tree.ErrNotEmpty) {
 		if w.Attempts < patience {
 			return result{outcome: dirty.Retry, reason: "folder is not empty yet"}, nil
@@ -373,10 +384,7 @@ func (e *Engine) deleteLocal(w dirty.Work, item plan.Item) (result, error) {
 	e.metrics.Deletes(metrics.Local)
 	e.synced(item.Key)
 	e.unblocked()
-	return result{forget: true}, e.tree.PruneParents(item.Key, func(dir string) bool {
-		b, err := e.base.Get(dir)
-		return b != nil || err != nil // a folder with an object of its own stays
-	})
+	return result{forget: true}, pruned
 }
 
 // parentKey is the key of the folder that key is in; "" is the root.

@@ -206,7 +206,7 @@ func TestVolumeLost(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seedFlag+4, 100))
 	w.work(60)
 	w.calmEnd()
-	for range 1 + *killsFlag/20 {
+	for range 1 + *killsFlag/40 {
 		for _, first := range []string{"restore", "sync"} {
 			w.node.kill()
 			w.loseVolume(g, first)

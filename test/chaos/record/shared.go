@@ -135,21 +135,25 @@ func (s *Shared) kept(path string, state, at State, copies []State) bool {
 }
 
 // copyOf is the path that a conflict copy is of, if it is not one of those
-// that all have agreed on, which are files like others.
+// that all have agreed on, which are files like others. It may be a copy of a
+// copy: where an app writes a file just as the syncer sets it aside, there are
+// three states to be kept.
 func (s *Shared) copyOf(path string) (string, bool) {
-	if len(s.paths[path]) > 0 {
-		return "", false
+	of, is := path, false
+	for len(s.paths[of]) == 0 {
+		original, ok := Original(of)
+		if !ok {
+			break
+		}
+		of, is = original, true
 	}
-	return Original(path)
+	return of, is
 }
 
 // Whole says what is wrong with an object, or file, of that state at path, at
 // any time: nil if somebody made it.
 func (s *Shared) Whole(path string, f State) *Violation {
-	of := path
-	if original, ok := s.copyOf(path); ok {
-		of = original
-	}
+	of, _ := s.copyOf(path)
 	if slices.ContainsFunc(s.paths[of], func(w write) bool { return w.after == f }) {
 		return nil
 	}
@@ -163,9 +167,7 @@ func (s *Shared) Whole(path string, f State) *Violation {
 
 // Story tells what was done to path since all agreed.
 func (s *Shared) Story(path string) string {
-	if of, ok := s.copyOf(path); ok {
-		path = of
-	}
+	path, _ = s.copyOf(path)
 	var b strings.Builder
 	for _, w := range s.paths[path] {
 		if w.writer == "" {

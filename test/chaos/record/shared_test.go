@@ -57,6 +57,8 @@ func TestSharedCheck(t *testing.T) {
 		"overwritten blindly":      {together().wrote("a", "p", gone, s(1)).wrote("b", "p", gone, s(2)).ack("a", "b"), found{"p": s(2)}, "p: lost: acknowledged to a"},
 		"both kept":                {together().wrote("a", "p", gone, s(1)).wrote("b", "p", gone, s(2)).ack("a", "b"), found{"p": s(2), aside: s(1)}, ""},
 		"both kept, other way":     {together().wrote("a", "p", gone, s(1)).wrote("b", "p", gone, s(2)).ack("a", "b"), found{"p": s(1), aside: s(2)}, ""},
+		"three kept, copy of copy": {together().wrote("a", "p", gone, s(1)).wrote("b", "p", gone, s(2)).wrote("c", "p", gone, s(3)).ack("a", "b", "c"),
+			found{"p": s(3), aside: s(2), "p.conflict-vm-1-20261123T210903.conflict-vm-1-20261123T210904.100Z.567Z": s(1)}, ""},
 		"a copy of nothing":        {together().wrote("a", "p", gone, s(1)).ack("a"), found{"p": s(1), aside: s(3)}, aside + ": nobody"},
 		"a copy too many":          {together().wrote("a", "p", gone, s(1)).wrote("b", "p", s(1), s(2)).ack("a", "b"), found{"p": s(2), aside: s(1)}, ""},
 		"three":                    {together().wrote("a", "p", gone, s(1)).wrote("b", "p", gone, s(2)).wrote("c", "p", s(1), s(3)).ack("a", "b", "c"), found{"p": s(3), aside: s(2)}, ""},
