@@ -211,7 +211,7 @@ func (s *Store) sendPart(ctx context.Context, u store.Upload, id string, number 
 	})
 	if err = body.finish(err); errors.Is(class(err), store.ErrDamaged) {
 		// On its way, or is it another by now?
-		again, failed := sumRange(u.Body, from, length)
+		again, failed := sumRange(u.Body, from, length, discard{})
 		switch {
 		case failed != nil:
 			err = failed
