@@ -155,8 +155,10 @@ func TestRefusals(t *testing.T) {
 		t.Error("closed for others, or open for the refused")
 	}
 	open()
-	if denied("0") || denied("0") || !denied("1") {
-		t.Error("when it is time it is the turn of one, as often as that one asks")
+	for range 2 {
+		if denied("0") || !denied("1") {
+			t.Error("when it is time it is the turn of one, as often as that one asks")
+		}
 	}
 	r.ended("0", false, true) // for want of room, say
 	if denied("1") || !denied("0") {
