@@ -73,7 +73,7 @@ func (w *world) drain(tr *troubles) {
 	w.node.await("answering", func(condition) bool { return true }) // before that it knows no signals
 	tr.stop()
 	m := w.moment()
-	if code := w.node.stop(); code == contract.ExitOK {
+	if w.stopInTime(func() {}) == contract.ExitOK {
 		w.acknowledge(m, "sync has ended with code 0: everything is acknowledged")
 		w.count("clean shutdowns")
 	}

@@ -136,6 +136,14 @@ func (n *node) stop() int {
 	return code
 }
 
+// dump has a syncer that is stuck say in the log where.
+func (n *node) dump() {
+	if c := n.take(); c != nil {
+		_ = c.cmd.Process.Signal(syscall.SIGQUIT) // it may have ended
+		time.Sleep(time.Second)
+	}
+}
+
 // ask runs one of the short commands and returns what it says.
 func (n *node) ask(ctx context.Context, args ...string) (out []byte, err error) {
 	cmd := exec.CommandContext(ctx, n.w.binary, args...)
