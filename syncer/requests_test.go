@@ -29,6 +29,8 @@ func (c *traffic) see(_ http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case strings.Contains(key+q.Get("prefix")+"/", contract.Reserved):
 		return false
+	case q.Has("metadata"):
+		kind = "listing with attributes"
 	case key == "" && q.Has("list-type") && q.Get("prefix") == "app/" && q.Get("max-keys") != "1":
 		kind = "listing of all"
 	case key == "":

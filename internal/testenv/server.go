@@ -199,16 +199,26 @@ func (s *Server) tryStart(t testing.TB) error {
 }
 
 // awaitReady returns when the server answers an authenticated request, which
-// is later than when it first listens.
+// is later than when it first listens, and tells strangers from friends: MinIO
+// knows its own user before it can ask whether there are others.
 func (s *Server) awaitReady(ctx context.Context, p *process) error {
 	client, err := s.newClient()
+	if err != nil {
+		return err
+	}
+	stranger := *s
+	stranger.AccessKey = "nobody"
+	strange, err := stranger.newClient()
 	if err != nil {
 		return err
 	}
 	for {
 		_, err := client.ListBuckets(ctx)
 		if err == nil {
-			return nil
+			_, err = strange.ListBuckets(ctx)
+			if status := minio.ToErrorResponse(err).StatusCode; 400 <= status && status < 500 {
+				return nil
+			}
 		}
 		select {
 		case <-p.done:

@@ -14,10 +14,9 @@ import (
 )
 
 // between is a proxy in front of a server, which can be told what to do with
-// the requests and with the answers that pass.
+// the answers that pass.
 type between struct {
 	*httptest.Server
-	ask    atomic.Pointer[func(*http.Request)]
 	answer atomic.Pointer[func(*http.Response)]
 }
 
@@ -33,9 +32,6 @@ func newBetween(t *testing.T, server *testenv.Server) *between {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(to)
 			p.Out.Host = p.In.Host // which is signed
-			if f := b.ask.Load(); f != nil {
-				(*f)(p.Out)
-			}
 		},
 		ModifyResponse: func(response *http.Response) error {
 			if f := b.answer.Load(); f != nil { //nolint:bodyclose // the proxy closes it
@@ -54,7 +50,6 @@ func newBetween(t *testing.T, server *testenv.Server) *between {
 	return b
 }
 
-func (b *between) asks(f func(*http.Request))     { b.ask.Store(&f) }
 func (b *between) answers(f func(*http.Response)) { b.answer.Store(&f) }
 
 // flipped flips a bit of the byte at the offset.

@@ -62,7 +62,7 @@ func TestUploadDamagedOnTheWay(t *testing.T) {
 			cfg := config(srv, bucket)
 			cfg.Endpoint = proxy.URL
 			s, direct := open(t, cfg), open(t, config(srv, bucket))
-			for _, where := range []struct {
+			for i, where := range []struct {
 				name   string
 				size   int64
 				part   string
@@ -79,41 +79,40 @@ func TestUploadDamagedOnTheWay(t *testing.T) {
 				{"the checksum of a part", 2*part + 17, "completion", behind("<ChecksumCRC64NVME>")},
 				{"the form of the completion", 2*part + 17, "completion", last},
 			} {
-				for _, before := range []int64{-1, 5} {
-					what := fmt.Sprintf("%s, %d bytes before", where.name, before)
-					u := upload("p/"+what, content(where.size))
-					u.Condition = store.Condition{IfAbsent: true}
-					var old store.Object
-					if before >= 0 {
-						old = put(t, direct, u.Key, before)
-						u.Condition = store.Condition{IfMatch: old.ETag}
-					}
-					flip := &upFlip{part: where.part, offset: where.offset}
-					proxy.up.Store(flip)
-					_, err := s.Upload(t.Context(), u)
-					if !flip.done.Load() {
-						t.Fatalf("%s: nothing flipped", what)
-					}
-					if err == nil {
-						t.Errorf("%s: the upload succeeded", what)
-					}
-					if where.part != "completion" && !errors.Is(err, store.ErrDamaged) {
-						t.Errorf("%s: %v, want %q", what, err, store.ErrDamaged)
-					}
-					now, err := direct.Stat(t.Context(), u.Key)
-					if before < 0 && !errors.Is(err, store.ErrNotFound) || before >= 0 && (err != nil || now.ETag != old.ETag) {
-						t.Errorf("%s: there is %+v now, %v", what, now, err)
-					}
-					if n := unfinished(t, srv, bucket); n > 0 {
-						t.Errorf("%s: %d unfinished uploads are left", what, n)
-					}
-					o, err := s.Upload(t.Context(), u)
-					if err != nil {
-						t.Errorf("%s: once more: %v", what, err)
-						continue
-					}
-					wantWhole(t, s, o, where.size)
+				before := []int64{-1, 5}[i%2] // bytes; nothing, or something
+				what := fmt.Sprintf("%s, %d bytes before", where.name, before)
+				u := upload("p/"+what, content(where.size))
+				u.Condition = store.Condition{IfAbsent: true}
+				var old store.Object
+				if before >= 0 {
+					old = put(t, direct, u.Key, before)
+					u.Condition = store.Condition{IfMatch: old.ETag}
 				}
+				flip := &upFlip{part: where.part, offset: where.offset}
+				proxy.up.Store(flip)
+				_, err := s.Upload(t.Context(), u)
+				if !flip.done.Load() {
+					t.Fatalf("%s: nothing flipped", what)
+				}
+				if err == nil {
+					t.Errorf("%s: the upload succeeded", what)
+				}
+				if where.part != "completion" && !errors.Is(err, store.ErrDamaged) {
+					t.Errorf("%s: %v, want %q", what, err, store.ErrDamaged)
+				}
+				now, err := direct.Stat(t.Context(), u.Key)
+				if before < 0 && !errors.Is(err, store.ErrNotFound) || before >= 0 && (err != nil || now.ETag != old.ETag) {
+					t.Errorf("%s: there is %+v now, %v", what, now, err)
+				}
+				if n := unfinished(t, srv, bucket); n > 0 {
+					t.Errorf("%s: %d unfinished uploads are left", what, n)
+				}
+				o, err := s.Upload(t.Context(), u)
+				if err != nil {
+					t.Errorf("%s: once more: %v", what, err)
+					continue
+				}
+				wantWhole(t, s, o, where.size)
 			}
 		})
 	}
