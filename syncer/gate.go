@@ -54,6 +54,13 @@ func (g *gate) closed() bool {
 	return g.failing && time.Now().Before(g.until)
 }
 
+// down reports whether the store has not answered since the last failure.
+func (g *gate) down() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failing
+}
+
 // ok ends the backoff and reports whether there was one.
 func (g *gate) ok() bool {
 	g.mu.Lock()

@@ -233,6 +233,7 @@ func (e *Engine) scanLoop(ctx context.Context) {
 	defer ticker.Stop()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
+	failed := false // the last of them
 	for {
 		dirs := []string{""}
 		var waiting []chan<- error
@@ -252,11 +253,13 @@ func (e *Engine) scanLoop(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			e.log.Warn("scan failed; nothing is deleted on its account; will try again", "folders", dirs, "error", err)
 			e.state.fail(fmt.Errorf("scan the volume: %w", err))
+			failed = true
 			retry.Reset(scanRetry)
 			continue
 		}
 		if err == nil && dirs[0] == "" {
-			e.storeOrVolumeBack()
+			e.volumeBack(failed)
+			failed = false
 		}
 	}
 }
@@ -264,9 +267,12 @@ func (e *Engine) scanLoop(ctx context.Context) {
 // scanRetry is how soon a failed scan is followed by a full one.
 const scanRetry = 5 * time.Second
 
-// storeOrVolumeBack clears a condition that a scan had set.
-func (e *Engine) storeOrVolumeBack() {
-	if e.gate.wait() == 0 && e.state.ok() {
+// volumeBack clears the condition that a failed scan had set, after one that
+// succeeded. Of the store it knows nothing, but where an upload had found it
+// away that has nothing to do any more nobody else would ask.
+func (e *Engine) volumeBack(failed bool) {
+	idle := e.gate.down() && e.dirty.Len() == 0
+	if (failed || idle) && e.gate.wait() == 0 && e.state.ok() {
 		e.log.Info("scan succeeds again")
 	}
 }

@@ -351,6 +351,12 @@ func TestRecoveryUnasked(t *testing.T) {
 	a.flush()
 	proxy.answers(slowDown(func(*http.Request) bool { return true }))
 	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
+	// A scan needs no store, and so knows nothing of it.
+	a.do(a.engine.scanNow(t.Context()))
+	a.do(a.engine.scanNow(t.Context())) // the first has ended altogether
+	if c := condition(a); c != status.Unreachable {
+		t.Errorf("condition %s after a scan, while the store is away", c)
+	}
 	proxy.honest()
 	a.await("well again", func() bool { return condition(a) == status.OK })
 	a.mustStop()
