@@ -359,6 +359,25 @@ func TestStormOf503(t *testing.T) {
 	a.mustStop()
 }
 
+// TestRecoveryIdle: what found the store away has nothing to do any more. The
+// status does not go on saying it for ever.
+func TestRecoveryIdle(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testenv.MinIO(t))
+	proxy := r.between(t)
+	a := r.node(t)
+	a.attendEvery = 50 * time.Millisecond
+	a.start()
+	a.write("stays", "1")
+	a.flush()
+	proxy.answers(slowDown(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/short-lived") }))
+	a.write("short-lived", "2")
+	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
+	a.remove("short-lived")
+	a.await("well again", func() bool { return condition(a) == status.OK })
+	a.mustStop()
+}
+
 // TestRecoveryUnasked: nothing is pending when the store goes and when it comes
 // back; the status says both.
 func TestRecoveryUnasked(t *testing.T) {
@@ -372,6 +391,12 @@ func TestRecoveryUnasked(t *testing.T) {
 	a.flush()
 	proxy.answers(slowDown(func(*http.Request) bool { return true }))
 	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
+	// A scan needs no store, and so knows nothing of it.
+	a.do(a.engine.scanNow(t.Context()))
+	a.do(a.engine.scanNow(t.Context())) // the first has ended altogether
+	if c := condition(a); c != status.Unreachable {
+		t.Errorf("condition %s after a scan, while the store is away", c)
+	}
 	proxy.honest()
 	a.await("well again", func() bool { return condition(a) == status.OK })
 	a.mustStop()

@@ -305,7 +305,7 @@ func (m *meeting) lookAround(ctx context.Context) error {
 			m.missed(ctx, err)
 			return err
 		}
-		if m.lost { // and perhaps nobody else will ask
+		if m.lost || m.dirty.Len() == 0 { // and perhaps nobody else will ask
 			m.lost = false
 			m.storeAnswered()
 		}
