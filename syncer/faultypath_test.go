@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -113,8 +114,7 @@ func badWay(t *testing.T, server *testenv.Server, p poison) {
 		other.remove("old/50")
 		other.flush()
 	})
-	a.await("pulled", func() bool { return len(a.files()) == 60 })
-	other.await("pulled", func() bool { return len(other.files()) == 60 })
+	a.await("pulled", func() bool { return len(a.files()) == 60 && slices.Equal(a.files(), other.files()) })
 	a.flush()
 	a.verify()
 	a.equals(other)
