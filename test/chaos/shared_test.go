@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ const commons = "shared/"
 type shared struct {
 	worlds []*world
 	rng    *rand.Rand
+	killed atomic.Bool // a syncer, since all agreed
 
 	mu     sync.Mutex // a step in the commons and the record of it are one
 	record *record.Shared

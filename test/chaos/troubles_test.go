@@ -59,6 +59,9 @@ func (w *world) killNowAndThen(ctx context.Context) {
 	for between(ctx, w.processRng, 200*time.Millisecond, 4*time.Second) {
 		w.node.kill()
 		w.count("syncer killed")
+		if w.shared != nil {
+			w.shared.killed.Store(true)
+		}
 		if _, wrong := w.leftBySync(); wrong != "" {
 			w.fail(wrong)
 		}
