@@ -110,6 +110,12 @@ func (s *shared) agree() {
 		w.mu.Unlock()
 	}
 	s.killed.Store(false)
+	auditor := s.worlds[0].auditor
+	auditor.keep(false)
+	if _, wrong := s.worlds[0].bucketOf(""); wrong != "" {
+		s.worlds[0].fatal(wrong)
+	}
+	auditor.keep(true)
 	acked := s.acked()
 	s.mu.Lock()
 	list := s.record.Check(inCommons(bucket), acked)

@@ -38,6 +38,10 @@ func newShared(w *world, n int) *shared {
 	w.t.Helper()
 	s := &shared{rng: rand.New(rand.NewPCG(w.seed, 300)), record: record.NewShared()}
 	w.auditor.judge = s.judge
+	// Without versions MinIO may delete an edit together with what it was made
+	// of; with them sync looks at what it has deleted. See docs/interoperability.md.
+	w.bucket, w.versioned = w.server.NewBucket(w.t, true), true
+	w.auditor.keep(true)
 	w.node.remove() // it may be a mount, and was nobody's own
 	s.join(w, 0)
 	w.node = w.newNode(0)
