@@ -41,6 +41,7 @@ func (s *shared) loseNode(w *world, tr *troubles) {
 	}
 	w.node.kill()
 	s.killed.Store(true)
+	s.anew.Store(true)
 	tr.stop()
 	w.isolate()
 	bucket := w.whatIsLeft()
@@ -110,6 +111,7 @@ func (s *shared) agree() {
 		w.mu.Unlock()
 	}
 	s.killed.Store(false)
+	s.anew.Store(false)
 	auditor := s.worlds[0].auditor
 	auditor.keep(false)
 	if _, wrong := s.worlds[0].bucketOf(""); wrong != "" {

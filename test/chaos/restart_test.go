@@ -75,7 +75,7 @@ func (w *world) judged(list []record.Violation, found map[string]record.State) [
 	if len(list) == 0 || w.shared == nil || !w.shared.killed.Load() {
 		return list
 	}
-	if left := w.record.Returned(list, found); len(left) < len(list) {
+	if left := w.record.Returned(list, found, w.shared.anew.Load()); len(left) < len(list) {
 		w.counts["come back by a kill"]++
 		return left
 	}

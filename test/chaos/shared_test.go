@@ -26,7 +26,8 @@ const commons = "shared/"
 type shared struct {
 	worlds []*world
 	rng    *rand.Rand
-	killed atomic.Bool // a syncer, since all agreed
+	killed atomic.Bool // a syncer was, since all agreed
+	anew   atomic.Bool // a volume has begun anew, since all agreed
 
 	mu     sync.Mutex // a step in the commons and the record of it are one
 	record *record.Shared

@@ -9,12 +9,17 @@ import (
 // without knowing better: its syncer was killed between giving a file its path
 // and the note of where that came from. What it has then is new to it, and an
 // edit beats a deletion; against another content it is a conflict. That can be
-// so with states since the last Forget, when all volumes agreed. found is where
-// the list is from.
-func (r *Record) Returned(list []Violation, found map[string]State) []Violation {
+// so with states since the last Forget, when all volumes agreed; with what they
+// agreed on as well if one of them has begun anew. found is where the list is
+// from.
+func (r *Record) Returned(list []Violation, found map[string]State, anew bool) []Violation {
+	since := r.begun
+	if anew {
+		since = 0
+	}
 	back := map[string]bool{}
 	for _, v := range list {
-		if r.returned(v, found) {
+		if r.returned(v, found, since) {
 			back[v.Path] = true
 		}
 	}
@@ -27,11 +32,11 @@ func (r *Record) Returned(list []Violation, found map[string]State) []Violation 
 	})
 }
 
-func (r *Record) returned(v Violation, found map[string]State) bool {
+func (r *Record) returned(v Violation, found map[string]State, since Moment) bool {
 	if of, isCopy := Original(v.Path); isCopy && len(r.paths[v.Path]) == 0 {
-		return r.recently(of, v.Found) || r.State(of) == v.Found
+		return r.wasSince(of, v.Found, since) || r.State(of) == v.Found
 	}
-	if v.Found.Kind == Absent || !r.recently(v.Path, v.Found) {
+	if v.Found.Kind == Absent || !r.wasSince(v.Path, v.Found, since) {
 		return false
 	}
 	now := r.State(v.Path)
@@ -43,9 +48,9 @@ func (r *Record) returned(v Violation, found map[string]State) bool {
 	return now.Kind == Absent
 }
 
-// recently reports whether path has come to be in state f since the last Forget.
-func (r *Record) recently(path string, f State) bool {
-	return slices.ContainsFunc(r.paths[path], func(e entry) bool { return e.moment > r.begun && e.state == f })
+// wasSince reports whether path has come to be in state f after that moment.
+func (r *Record) wasSince(path string, f State, since Moment) bool {
+	return slices.ContainsFunc(r.paths[path], func(e entry) bool { return e.moment > since && e.state == f })
 }
 
 func keys(set map[string]bool) (list []string) {

@@ -25,6 +25,9 @@ func TestReturned(t *testing.T) {
 		"a copy of what was not":  {begin(t).ack().forget().was("a", s(1)).ack(), found{"a": s(1), aside: s(2)}, aside + ": is not"},
 		"a copy of what all know": {begin(t).was("a", s(1)).ack().forget().was("a", s(2)).ack(), found{"a": s(2), aside: s(1)}, aside + ": is not"},
 	} {
-		t.Run(name, func(t *testing.T) { expect(t, c.play.Returned(c.play.Equal(c.found), c.found), c.wrong) })
+		t.Run(name, func(t *testing.T) { expect(t, c.play.Returned(c.play.Equal(c.found), c.found, false), c.wrong) })
 	}
+	p := begin(t).was("a", s(1)).was("b", s(1)).ack().forget().was("a", gone).ack()
+	f := found{"a": s(1), "b": s(2)}
+	expect(t, p.Returned(p.Equal(f), f, true), "b: is not")
 }
