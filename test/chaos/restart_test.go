@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"github.com/minio-sidecar/minio-sidecar/test/chaos/record"
 )
 
@@ -119,14 +121,24 @@ func (w *world) bucketNow() (found map[string]record.State, wrong string) {
 	return withFolders(below(w.own, bucket)), wrong
 }
 
+// halfThere is what is wrong where the store was killed in the middle of a
+// write: MinIO lists the object and cannot read it, until it is written anew,
+// for which there has to be a sync.
+const halfThere = "the store has lost what it was just writing"
+
 // lookPatiently reads the bucket as soon as the store answers.
 func (w *world) lookPatiently() (bucket map[string]record.State, wrong string) {
-	for deadline := time.Now().Add(patience); ; {
+	const enough = 10 * time.Second // for a store that has just started
+	for began := time.Now(); ; {
 		bucket, err := w.auditor.look(w.t.Context())
 		if err == nil {
 			return bucket, ""
 		}
-		if w.hasFailed() || time.Now().After(deadline) {
+		var answer minio.ErrorResponse
+		if errors.As(err, &answer) && answer.Code == "SlowDownRead" && time.Since(began) > enough {
+			return nil, halfThere
+		}
+		if w.hasFailed() || time.Since(began) > patience {
 			return nil, "read the bucket: " + err.Error()
 		}
 		time.Sleep(20 * time.Millisecond)
