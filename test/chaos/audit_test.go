@@ -24,8 +24,9 @@ type auditor struct {
 	client *minio.Core
 	judge  func(path string, s record.State) string // what is wrong with an object
 
-	mu   sync.Mutex
-	seen map[identity]record.State
+	mu    sync.Mutex
+	keeps bool // what is history, too
+	seen  map[identity]record.State
 }
 
 // identity is one object of one time.
@@ -56,6 +57,13 @@ func (a *auditor) look(ctx context.Context) (current map[string]record.State, er
 	return current, err
 }
 
+// keep has it leave history alone, or not any more.
+func (a *auditor) keep(history bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keeps = history
+}
+
 func (a *auditor) lookOnce(ctx context.Context) (map[string]record.State, error) {
 	current := map[string]record.State{}
 	seen := map[identity]record.State{}
@@ -80,6 +88,8 @@ func (a *auditor) lookOnce(ctx context.Context) (map[string]record.State, error)
 		seen[id] = state
 		if !a.w.versioned || info.IsLatest {
 			current[strings.TrimSuffix(key, "/")] = state
+		} else if a.keeps {
+			continue
 		} else if err := a.client.RemoveObject(ctx, a.w.bucket, info.Key, minio.RemoveObjectOptions{VersionID: info.VersionID}); err != nil {
 			return nil, err // what was looked at and is history only takes room
 		}
@@ -127,7 +137,8 @@ func (w *world) judge(path string, s record.State) string {
 	// With the lock in hand, the step that the object is of has been recorded.
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if v := w.record.Whole(path, s); v != nil {
+	v := w.record.Whole(path, s)
+	if v != nil && len(w.judged([]record.Violation{*v}, map[string]record.State{path: s})) > 0 {
 		return fmt.Sprintf("an object is not whole: %s\n%s", v, w.record.Story(path))
 	}
 	return ""

@@ -122,6 +122,16 @@ func (w *world) finishRestore(c *child) {
 		w.fatal("restore does not end")
 	}
 	w.note(fmt.Sprintf("restore has ended with code %d", c.code))
+	if c.code == contract.ExitDamaged && w.shared != nil {
+		// A connection broke in the middle of an object, which another volume
+		// then deleted: just so does MinIO drop what is damaged. Then the pod is
+		// to be replaced.
+		w.count("pods replaced")
+		w.node.remove()
+		w.node = w.newNode(0)
+		w.finishRestore(w.startRestore())
+		return
+	}
 	if c.code != contract.ExitOK {
 		w.fatal(fmt.Sprintf("restore has ended with code %d", c.code))
 	}

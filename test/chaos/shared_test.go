@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ const commons = "shared/"
 type shared struct {
 	worlds []*world
 	rng    *rand.Rand
+	killed atomic.Bool // a syncer was, since all agreed
+	anew   atomic.Bool // a volume has begun anew, since all agreed
 
 	mu     sync.Mutex // a step in the commons and the record of it are one
 	record *record.Shared
@@ -36,6 +39,10 @@ func newShared(w *world, n int) *shared {
 	w.t.Helper()
 	s := &shared{rng: rand.New(rand.NewPCG(w.seed, 300)), record: record.NewShared()}
 	w.auditor.judge = s.judge
+	// Without versions MinIO may delete an edit together with what it was made
+	// of; with them sync looks at what it has deleted. See docs/interoperability.md.
+	w.bucket, w.versioned = w.server.NewBucket(w.t, true), true
+	w.auditor.keep(true)
 	w.node.remove() // it may be a mount, and was nobody's own
 	s.join(w, 0)
 	w.node = w.newNode(0)

@@ -59,7 +59,14 @@ func (w *world) killNowAndThen(ctx context.Context) {
 	for between(ctx, w.processRng, 200*time.Millisecond, 4*time.Second) {
 		w.node.kill()
 		w.count("syncer killed")
-		if _, wrong := w.leftBySync(); wrong != "" {
+		if w.shared != nil {
+			w.shared.killed.Store(true)
+		}
+		switch _, wrong := w.leftBySync(); wrong {
+		case "":
+		case halfThere:
+			w.count("looks in vain")
+		default:
 			w.fail(wrong)
 		}
 		between(ctx, w.processRng, 0, 500*time.Millisecond)
