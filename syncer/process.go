@@ -81,6 +81,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work, n lane) {
 		}
 		if settled {
 			e.base.Settled(w.Key)
+			e.base.Arrived(w.Key)
 			e.sent(w.Key, r.put != nil)
 		}
 		if r.put != nil && !e.restoring() {

@@ -255,6 +255,9 @@ func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
 		expect = &item.Local.Fingerprint
 	}
 	l, obj, err := e.fetch(ctx, item, entry.Path(item.Key), expect)
+	if err != nil {
+		e.base.Arrived(item.Key)
+	}
 	switch {
 	case errors.Is(err, errLater):
 		return result{}, nil
@@ -283,6 +286,9 @@ func (e *Engine) fetch(ctx context.Context, item plan.Item, path string, expect 
 		return entry.Local{}, store.Object{}, err
 	}
 	defer a.Discard()
+	if path == entry.Path(item.Key) {
+		a.Placing = e.arriving(item.Key, a.obj.ETag)
+	}
 	l, err := e.place(a, path, expect)
 	return l, a.obj, err
 }
@@ -335,7 +341,7 @@ func (e *Engine) receive(ctx context.Context, item plan.Item) (_ *arrival, err e
 // place gives what has arrived its path.
 func (e *Engine) place(a *arrival, path string, expect *entry.Fingerprint) (entry.Local, error) {
 	if a.kind == entry.Symlink {
-		return e.tree.Symlink(a.target, path, a.attrs, expect)
+		return e.tree.Symlink(a.target, path, a.attrs, expect, a.Placing)
 	}
 	return a.Commit(path, a.attrs, expect)
 }
@@ -349,6 +355,7 @@ func (e *Engine) fetchDir(ctx context.Context, remote entry.Remote, path string)
 		return entry.Local{}, obj, &unsyncableError{reason: "folder: its object has content, which a folder cannot have"}
 	}
 	_, a := e.decode(obj)
+	e.arriving(remote.Key, obj.ETag)(entry.Local{Fingerprint: entry.Fingerprint{Kind: entry.Dir}, Attrs: a})
 	if a.Perm&ownerAll != ownerAll && e.postpone(remote) {
 		a.Perm |= ownerAll
 		if _, err := e.tree.Mkdir(path, a); err != nil {

@@ -108,6 +108,7 @@ func (e *Engine) prepareBase() error {
 			}
 		}
 	}
+	e.recognize()
 	return nil
 }
 

@@ -60,9 +60,9 @@ type DB struct {
 	lock  *os.File
 	dir   string
 	count atomic.Int64
-	// intents are kept apart: they come before every upload, so they are not
-	// to wait for the disk.
-	intents *intents
+	// intents and arrivals are kept apart: they come before every transfer, so
+	// they are not to wait for the disk.
+	intents, arrivals *intents
 	// PutAside is where a damaged predecessor was moved to; empty if none was.
 	PutAside string
 
@@ -92,7 +92,10 @@ func open(dir string, wait time.Duration) (*DB, error) {
 		return nil, fmt.Errorf("open base %s: %w", file, err)
 	}
 	d := &DB{lock: held, dir: dir, changes: make(chan change, maxBatch)}
-	if d.intents, err = loadIntents(dir); err == nil {
+	if d.intents, err = loadIntents(dir, intentsName); err == nil {
+		d.arrivals, err = loadIntents(dir, arrivalsName)
+	}
+	if err == nil {
 		err = d.load(file)
 	}
 	if damaged(err) {
@@ -103,10 +106,7 @@ func open(dir string, wait time.Duration) (*DB, error) {
 	}
 	if err != nil {
 		err = fmt.Errorf("open base %s: %w", file, err)
-		if d.intents != nil {
-			err = errors.Join(err, d.intents.close())
-		}
-		return nil, errors.Join(err, held.Close())
+		return nil, errors.Join(err, d.intents.close(), d.arrivals.close(), held.Close())
 	}
 	d.done.Go(d.commitLoop)
 	return d, nil
@@ -190,7 +190,7 @@ func (d *DB) Close() error {
 	close(d.changes)
 	d.mu.Unlock()
 	d.done.Wait()
-	return errors.Join(d.db.Close(), d.intents.close(), d.lock.Close())
+	return errors.Join(d.db.Close(), d.intents.close(), d.arrivals.close(), d.lock.Close())
 }
 
 // Len is the number of entries.
@@ -402,7 +402,7 @@ func (d *DB) Reset() error {
 		return nil
 	})
 	if err == nil {
-		err = d.intents.reset()
+		err = errors.Join(d.intents.reset(), d.arrivals.reset())
 	}
 	if err != nil {
 		return fmt.Errorf("reset base: %w", err)

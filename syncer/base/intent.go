@@ -69,16 +69,16 @@ type intents struct {
 	open   map[string][]Intent // by key, in the order in which they began
 }
 
-// loadIntents reads what a predecessor left in dir. The end of a line that was
+// loadIntents reads what a predecessor left in dir under that name. The end of a line that was
 // being written when it was killed, and what follows it, is left out.
-func loadIntents(dir string) (*intents, error) {
-	l := &intents{name: filepath.Join(dir, intentsName), open: map[string][]Intent{}}
+func loadIntents(dir, name string) (*intents, error) {
+	l := &intents{name: filepath.Join(dir, name), open: map[string][]Intent{}}
 	text, err := os.ReadFile(l.name)
 	if errors.Is(err, os.ErrNotExist) {
 		return l, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the uploads that were begun: %w", err)
+		return nil, fmt.Errorf("read what was begun: %w", err)
 	}
 	begun := map[uint64]entry.Base{}
 	for {
@@ -116,7 +116,6 @@ func (l *intents) begin(e entry.Base) Intent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := Intent{Entry: e, At: time.Now()}
-	i.Entry.ETag = ""
 	open := l.open[e.Key]
 	for n := range open {
 		if open[n].Entry == i.Entry {
@@ -159,6 +158,12 @@ func (l *intents) of(key string) []Intent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.open[key])
+}
+
+func (l *intents) keys() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.open))
 }
 
 func (l *intents) append(line []byte) error {
@@ -213,6 +218,9 @@ func (l *intents) reset() error {
 }
 
 func (l *intents) close() error {
+	if l == nil {
+		return nil // it could not be read
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
@@ -274,7 +282,10 @@ func cutLine(text []byte) (line intentLine, rest []byte, ok bool) {
 // Begin writes down that e, whose ETag is not known yet, is about to be
 // uploaded. Until [DB.Settled] or [DB.Undone] crosses it out it is among the
 // key's [DB.Intents], also for the processes to come.
-func (d *DB) Begin(e entry.Base) Intent { return d.intents.begin(e) }
+func (d *DB) Begin(e entry.Base) Intent {
+	e.ETag = ""
+	return d.intents.begin(e)
+}
 
 // Undone crosses one upload out: it is certain that it did not happen.
 func (d *DB) Undone(i Intent) {
@@ -289,13 +300,4 @@ func (d *DB) Settled(key string) { d.intents.end(key, func(Intent) bool { return
 func (d *DB) Intents(key string) []Intent { return d.intents.of(key) }
 
 // IntentKeys are the keys that have any.
-func (d *DB) IntentKeys() []string {
-	d.intents.mu.Lock()
-	defer d.intents.mu.Unlock()
-	keys := make([]string, 0, len(d.intents.open))
-	for key := range d.intents.open {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func (d *DB) IntentKeys() []string { return d.intents.keys() }

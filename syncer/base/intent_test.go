@@ -86,7 +86,7 @@ func TestIntentsTorn(t *testing.T) {
 		if err := os.WriteFile(name, whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		l, err := loadIntents(dir)
+		l, err := loadIntents(dir, intentsName)
 		if err != nil || len(l.open) != 2 {
 			t.Fatalf("of %d bytes %d are left: %v, %v", len(whole), n, l.open, err)
 		}
@@ -96,7 +96,7 @@ func TestIntentsTorn(t *testing.T) {
 
 // The file stays small, however many uploads there are.
 func TestIntentsSize(t *testing.T) {
-	l, err := loadIntents(t.TempDir())
+	l, err := loadIntents(t.TempDir(), intentsName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestIntentsSize(t *testing.T) {
 	if info, err := os.Stat(l.name); err != nil || info.Size() > 2*intentsMax {
 		t.Errorf("%d bytes: %v", info.Size(), err)
 	}
-	again, err := loadIntents(filepath.Dir(l.name))
+	again, err := loadIntents(filepath.Dir(l.name), intentsName)
 	if err != nil || len(again.open) != 1 || len(again.of("left")) != 1 {
 		t.Errorf("left: %v, %v", again.open, err)
 	}
@@ -175,7 +175,7 @@ func TestIntentsModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		l, err := loadIntents(dir)
+		l, err := loadIntents(dir, intentsName)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestIntentsModel(t *testing.T) {
 					want[key] = want[key][:len(want[key])-1]
 				}
 			case 3: // killed: nothing is closed in order
-				if l, err = loadIntents(dir); err != nil {
+				if l, err = loadIntents(dir, intentsName); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -33,7 +33,7 @@ func TestAttributes(t *testing.T) {
 				t.Errorf("folder: set %+v, got %+v", a, l.Attrs)
 			}
 			a.Perm = 0o777
-			l, err = v.Symlink("nowhere/../..", path+"-link", a, nil)
+			l, err = v.Symlink("nowhere/../..", path+"-link", a, nil, nil)
 			check(t, err)
 			if l.Attrs != a || l != lookup(t, v, path+"-link") {
 				t.Errorf("link: set %+v, got %+v", a, l)
@@ -75,7 +75,7 @@ func TestAttributesUnprivileged(t *testing.T) {
 		if l, err = v.Mkdir("d", a); err != nil || l.Attrs.UID != 65534 || l.Attrs.Perm&^0o2000 != 0o755 {
 			t.Errorf("folder: got %+v, %v", l.Attrs, err)
 		}
-		if l, err = v.Symlink("x", "l", a, nil); err != nil || l.Attrs.UID != 65534 || l.Attrs.MTime != a.MTime {
+		if l, err = v.Symlink("x", "l", a, nil, nil); err != nil || l.Attrs.UID != 65534 || l.Attrs.MTime != a.MTime {
 			t.Errorf("link: got %+v, %v", l.Attrs, err)
 		}
 	})

@@ -85,7 +85,7 @@ func TestTemporaryFolderIsPutBack(t *testing.T) {
 		},
 		"link": func() error {
 			check(t, os.RemoveAll(dir+"/.minio-sidecar"))
-			_, err := v.Symlink("old", "link", entry.Attrs{Perm: 0o777}, nil)
+			_, err := v.Symlink("old", "link", entry.Attrs{Perm: 0o777}, nil, nil)
 			return err
 		},
 		"remove": func() error {

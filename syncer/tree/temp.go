@@ -37,6 +37,10 @@ var zeroes [block]byte
 // room when a page is dirtied, so that a full volume shows in WriteAt and not
 // after Commit.
 type Temp struct {
+	// Placing, where set, is told what the entry will be, but for its ctime, right
+	// before it gets its path.
+	Placing func(entry.Local)
+
 	t    *Tree
 	f    *os.File
 	name string
@@ -208,6 +212,9 @@ func (p *Temp) commit(path string, a entry.Attrs, expect *entry.Fingerprint) (en
 	}
 	if err := beneath.Lstat(fd, "", &before); err != nil {
 		return entry.Local{}, err
+	}
+	if p.Placing != nil {
+		p.Placing(makeLocal(path, &before))
 	}
 	if err := p.t.publish(p.name, &before, path, expect); err != nil {
 		return entry.Local{}, err

@@ -69,16 +69,16 @@ func (t *Tree) mkdir(path string, a entry.Attrs) (entry.Local, error) {
 
 // Symlink makes a symbolic link at path, with its parents. The target is
 // stored as it is and never looked at. expect, the errors and the entry that
-// is returned are those of [Temp.Commit].
-func (t *Tree) Symlink(target, path string, a entry.Attrs, expect *entry.Fingerprint) (entry.Local, error) {
+// is returned are those of [Temp.Commit], and placing is its Placing.
+func (t *Tree) Symlink(target, path string, a entry.Attrs, expect *entry.Fingerprint, placing func(entry.Local)) (entry.Local, error) {
 	if err := ValidKey(path); err != nil {
 		return entry.Local{}, failed("make link", path, err)
 	}
-	l, err := t.symlink(target, path, a, expect)
+	l, err := t.symlink(target, path, a, expect, placing)
 	return l, failed("make link", path, err)
 }
 
-func (t *Tree) symlink(target, path string, a entry.Attrs, expect *entry.Fingerprint) (entry.Local, error) {
+func (t *Tree) symlink(target, path string, a entry.Attrs, expect *entry.Fingerprint, placing func(entry.Local)) (entry.Local, error) {
 	name := t.tempName()
 	if err := unix.Symlinkat(target, t.tmpFD(), name); err != nil {
 		if target == "" {
@@ -106,6 +106,9 @@ func (t *Tree) symlink(target, path string, a entry.Attrs, expect *entry.Fingerp
 		}
 		if err := beneath.Lstat(fd, "", &before); err != nil {
 			return err
+		}
+		if placing != nil {
+			placing(makeLocal(path, &before))
 		}
 		return t.publish(name, &before, path, expect)
 	}()

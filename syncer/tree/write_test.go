@@ -253,26 +253,26 @@ func TestSymlink(t *testing.T) {
 		a.Perm, a.MTime = 0o777, entry.Time{Sec: 3}
 		for i, target := range []string{"f", "/etc/passwd", "../../..", "self", strings.Repeat("x", 4000), "a\nb", "\xff", ".minio-sidecar/volume"} {
 			path := fmt.Sprintf("d/l%d", i)
-			l, err := v.Symlink(target, path, a, nil)
+			l, err := v.Symlink(target, path, a, nil, nil)
 			check(t, err)
 			if got, _ := os.Readlink(dir + "/" + path); got != target || l.Target != target || l != lookup(t, v, path) {
 				t.Errorf("%q: link to %q, returned %+v", target, got, l)
 			}
 		}
 		was := lookup(t, v, "d/l0").Fingerprint
-		_, err := v.Symlink("g", "d/l0", a, nil)
+		_, err := v.Symlink("g", "d/l0", a, nil, nil)
 		wantErr(t, err, ErrChanged)
-		_, err = v.Symlink("g", "d/l0", a, &was)
+		_, err = v.Symlink("g", "d/l0", a, &was, nil)
 		check(t, err)
 		if got, _ := os.Readlink(dir + "/d/l0"); got != "g" {
 			t.Errorf("link to %q", got)
 		}
-		_, err = v.Symlink("x", "d/l0/below", a, nil)
+		_, err = v.Symlink("x", "d/l0/below", a, nil, nil)
 		wantErr(t, err, ErrBlocked)
-		_, err = v.Symlink("x", "d", a, nil)
+		_, err = v.Symlink("x", "d", a, nil, nil)
 		wantErr(t, err, ErrBlocked)
 		for _, bad := range []string{"", "a\x00b", strings.Repeat("x", 5000)} {
-			if _, err := v.Symlink(bad, "bad", a, nil); err == nil {
+			if _, err := v.Symlink(bad, "bad", a, nil, nil); err == nil {
 				t.Errorf("made a link to %d bytes", len(bad))
 			}
 		}
