@@ -12,84 +12,15 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/minio-sidecar/minio-sidecar/internal/testenv"
-	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
-	"github.com/minio-sidecar/minio-sidecar/syncer/dirty"
-	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
-	"github.com/minio-sidecar/minio-sidecar/syncer/tree"
 )
-
-// rationed is a real bucket with a quota that is exact. (MinIO counts what is in
-// a bucket only now and then.)
-type rationed struct {
-	store.Store
-	mu    sync.Mutex
-	left  int64
-	sizes map[string]int64
-}
-
-func (n *node) ration(bytes int64) {
-	n.wrap = func(real store.Store) store.Store {
-		return &rationed{Store: real, left: bytes, sizes: map[string]int64{}}
-	}
-}
-
-func (s *rationed) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
-	if strings.Contains(u.Key, contract.Reserved) {
-		return s.Store.Upload(ctx, u)
-	}
-	s.mu.Lock()
-	more := u.Size - s.sizes[u.Key]
-	if more > s.left {
-		s.mu.Unlock()
-		return store.Object{}, fmt.Errorf("upload %s: %w", u.Key, store.ErrFull)
-	}
-	s.left -= more
-	s.sizes[u.Key] = u.Size
-	s.mu.Unlock()
-	return s.Store.Upload(ctx, u)
-}
-
-func (s *rationed) Delete(ctx context.Context, key, etag string) error {
-	err := s.Store.Delete(ctx, key, etag)
-	if err == nil {
-		s.mu.Lock()
-		s.left += s.sizes[key]
-		delete(s.sizes, key)
-		s.mu.Unlock()
-	}
-	return err
-}
-
-// TestDeletionsMakeRoom: the quota is reached, and what has to go before there
-// is room is among what waits.
-func TestDeletionsMakeRoom(t *testing.T) {
-	n := newRig(t, testenv.MinIO(t)).node(t)
-	n.ration(10_000)
-	n.start()
-	for i := range 4 {
-		n.write(fmt.Sprint("old/", i), strings.Repeat("o", 2000))
-	}
-	n.write("stays", "x")
-	n.flush()
-	for i := range 3 {
-		n.write(fmt.Sprint("new/", i), strings.Repeat("n", 3000))
-	}
-	n.await("full", func() bool { return condition(n) == status.StoreFull })
-	n.remove("old")
-	n.flush()
-	n.await("well again", func() bool { return condition(n) == status.OK })
-	n.verify()
-	n.mustStop()
-}
 
 // picky fails what is done with some objects.
 type picky struct {
@@ -116,139 +47,6 @@ func (s *picky) Download(ctx context.Context, key, etag string, size int64, dst 
 func (n *node) pick(s *picky) *picky {
 	n.wrap = func(real store.Store) store.Store { s.Store = real; return s }
 	return s
-}
-
-// TestRenamedWhileFailing: an upload fails without end. Other deletions do not
-// wait for it; that of the same file's old name does, however often it is looked
-// at, and across a restart.
-func TestRenamedWhileFailing(t *testing.T) {
-	server := testenv.MinIO(t)
-	for name, why := range map[string]error{
-		"for now":                  errors.New("input/output error"),
-		"for its name":             store.ErrKeyRejected,
-		"for want of a permission": fs.ErrPermission,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			n := newRig(t, server).node(t)
-			new := n.pick(&picky{key: "app/renamed", upload: why})
-			n.start()
-			n.write("file", "the only copy")
-			for i := range 3 {
-				n.write(fmt.Sprint("other", i), "x")
-			}
-			n.flush()
-			n.do(os.Rename(n.path("file"), n.path("renamed")))
-			gone := func(key string) func() bool {
-				return func() bool { return !slices.Contains(n.rig.keys(t, "app/"), key) }
-			}
-			for i := range 3 {
-				n.remove(fmt.Sprint("other", i))
-				n.await("deleted", gone(fmt.Sprint("other", i)))
-				n.do(n.engine.scanNow(t.Context()))
-			}
-			n.await("told", func() bool {
-				s := n.engine.Status()
-				return slices.ContainsFunc(append(s.PendingPaths, s.UnsyncablePaths...), func(p status.PathReason) bool {
-					return p.Path == "file" && strings.Contains(p.Reason, "renamed")
-				})
-			})
-			n.hasKeys(1)
-			if err := n.stopWithin(2 * time.Second); err == nil || !strings.Contains(err.Error(), "renamed (") {
-				t.Errorf("stop: %v, want an error that names the file", err)
-			}
-			n.hasKeys(1)
-			n.config.FlushTimeout = testPatience
-			n.start()
-			n.do(n.engine.scanNow(t.Context()))
-			n.await("told again", func() bool { return strings.Contains(fmt.Sprint(n.engine.Status()), "renamed") })
-			n.do(os.Rename(n.path("renamed"), n.path("renamed-again")))
-			n.await("told of the other name", func() bool {
-				return strings.Contains(fmt.Sprint(n.engine.Status()), "renamed-again")
-			})
-			n.do(n.engine.scanNow(t.Context()))
-			n.hasKeys(1)
-			new.off.Store(true)
-			n.do(os.Chtimes(n.path("renamed-again"), time.Now(), time.Now())) // what cannot be synced is not tried by itself
-			n.flush()
-			n.await("under its new name alone", func() bool {
-				return slices.Equal(n.rig.keys(t, "app/"), []string{"renamed-again"})
-			})
-			n.mustStop()
-			n.verify()
-		})
-	}
-}
-
-// A file that only has the inode of a deleted one does not keep that one's object.
-func TestUnsentIsNoReuse(t *testing.T) {
-	at := func(sec int64) entry.Time { return entry.Time{Sec: sec} }
-	base := entry.Base{Key: "old", Local: entry.Fingerprint{Inode: 7, CTime: at(100)}}
-	u := newUnsent()
-	for born, want := range map[int64]string{0: "new", 50: "new", 100: "new", 101: ""} {
-		u.note("new", 7, at(born))
-		if got := u.nameNow(base); got != want {
-			t.Errorf("born at %d: %q", born, got)
-		}
-	}
-	u.note("new", 7, at(50))
-	if u.nameNow(entry.Base{Key: "turned"}) != "" || u.nameNow(entry.Base{Key: "new", Local: base.Local}) != "" {
-		t.Error("it is not renamed")
-	}
-	if u.nameNow(base); !slices.Equal(u.drop("new"), []string{"old"}) || u.nameNow(base) != "" || u.drop("new") != nil {
-		t.Error("it is not forgotten")
-	}
-	u.note("new", 7, at(50))
-	u.note("new", 8, at(50)) // replaced
-	if u.nameNow(base) != "" {
-		t.Error("it has another inode")
-	}
-}
-
-// TestVolumeMakesRoom: a volume that is full of what the bucket has no more gets
-// what is there instead, while sync runs and in a restore.
-func TestVolumeMakesRoom(t *testing.T) {
-	if !rootOnly(t) {
-		return
-	}
-	server := testenv.MinIO(t)
-	const mb = 1 << 20
-	for name, follow := range map[string]func(b *node, change func()){
-		"sync": func(b *node, change func()) {
-			b.start()
-			change()
-		},
-		"restore": func(b *node, change func()) {
-			change()
-			b.restore()
-			b.start()
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, server)
-			a, b := r.node(t), r.node(t, func(c *Config) { c.Mode = contract.ModeReadOnly })
-			mountSmall(t, b.dir, "8m")
-			b.attendEvery = 200 * time.Millisecond
-			a.start()
-			a.write("small", "x")
-			a.write("old", strings.Repeat("o", 6*mb))
-			a.write("renamed/before", strings.Repeat("r", mb))
-			a.flush()
-			b.restore()
-			follow(b, func() {
-				a.remove("old")
-				a.do(os.Rename(a.path("renamed/before"), a.path("after")))
-				a.write("a-new", strings.Repeat("n", 5*mb))
-				a.flush()
-			})
-			b.await("there", func() bool { return slices.Equal(b.files(), []string{"a-new", "after", "small"}) })
-			b.await("well", func() bool { return condition(b) == status.OK && b.engine.Status().Pending == 0 })
-			a.mustStop()
-			b.mustStop()
-			b.equals(a)
-		})
-	}
 }
 
 // TestManyFailingPulls: more paths fail than are kept to be tried again. All are
@@ -326,37 +124,6 @@ func TestManyFailingPushes(t *testing.T) {
 			n.mustStop()
 			n.verify()
 		})
-	}
-}
-
-// TestRestoreStuckForRoom: so much does not fit into the volume that the listing
-// does not get on, and what would make room waits for its end. The restore says
-// that the volume is too small.
-func TestRestoreStuckForRoom(t *testing.T) {
-	if !rootOnly(t) {
-		return
-	}
-	t.Parallel()
-	r := newRig(t, testenv.MinIO(t))
-	a, b := r.node(t), r.node(t)
-	mountSmall(t, b.dir, "4m")
-	a.start()
-	a.write("a-old", "x")
-	a.write("small", "x")
-	a.flush()
-	b.restore()
-	a.remove("a-old")
-	for i := range 60 {
-		a.write(fmt.Sprintf("large/%02d", i), strings.Repeat("l", 1<<20))
-	}
-	a.flush()
-	a.mustStop()
-	e := b.open()
-	e.dirty = dirty.New(2, dirty.RestlessAfter)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*testPatience)
-	defer cancel()
-	if err := e.Restore(ctx); !errors.Is(err, tree.ErrFull) {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -476,79 +243,6 @@ func TestRefusedKey(t *testing.T) {
 	}
 }
 
-// unsure does not say at first whether it honours conditions.
-type unsure struct {
-	store.Store
-	n        *node
-	asked    atomic.Int64
-	answered atomic.Bool
-}
-
-func (s *unsure) ConditionalWrites(context.Context, string) (bool, error) {
-	switch s.asked.Add(1) {
-	case 1:
-		s.n.write("g", "heard of meanwhile")
-		time.Sleep(300 * time.Millisecond)
-		fallthrough
-	case 2:
-		return false, fmt.Errorf("probe: %w", store.ErrUnreachable)
-	}
-	s.answered.Store(true)
-	return false, nil
-}
-
-func (s *unsure) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
-	if !s.answered.Load() && !strings.Contains(u.Key, contract.Reserved) {
-		s.n.t.Errorf("%s is uploaded before it is known what keeps others from being overwritten", u.Key)
-	}
-	return s.Store.Upload(ctx, u)
-}
-
-func TestConditionsAreKnownFirst(t *testing.T) {
-	n := newRig(t, testenv.MinIO(t)).node(t)
-	n.wrap = func(real store.Store) store.Store { return &unsure{Store: real, n: n} }
-	n.write("f", "x")
-	n.start()
-	n.flush()
-	if n.engine.mu.Lock(); !n.engine.lookFirst {
-		t.Error("the answer of a store that did not answer at first is not taken")
-	}
-	n.engine.mu.Unlock()
-	n.mustStop()
-}
-
-// blind ignores conditions, and does not say so.
-type blind struct{ store.Store }
-
-func (s blind) ConditionalWrites(context.Context, string) (bool, error) {
-	return false, fmt.Errorf("probe: %w", store.ErrUnreachable)
-}
-
-func (s blind) Upload(ctx context.Context, u store.Upload) (store.Object, error) {
-	u.Condition = store.Condition{}
-	return s.Store.Upload(ctx, u)
-}
-
-// TestUnsureOfConditions: as long as it is not known whether the store honours
-// conditions, nothing is overwritten on the assumption that it does.
-func TestUnsureOfConditions(t *testing.T) {
-	r := newRig(t, testenv.MinIO(t))
-	n := r.node(t)
-	n.wrap = func(real store.Store) store.Store { return blind{real} }
-	n.start()
-	n.write("contested.txt", "original")
-	n.flush()
-	_, err := r.server.Client(t).PutObject(t.Context(), r.bucket, contested,
-		strings.NewReader(theirs), int64(len(theirs)), "", "", putOptions())
-	n.do(err)
-	n.write("contested.txt", ours)
-	n.flush()
-	n.mustStop()
-	if got := r.states(t); !slices.Equal(got, []string{theirs, ours}) {
-		t.Errorf("the bucket has %q", got)
-	}
-}
-
 // TestConnectForbidden: what a firewall says to a connection is no word about a
 // file, though it is the same.
 func TestConnectForbidden(t *testing.T) {
@@ -567,25 +261,4 @@ func TestConnectForbidden(t *testing.T) {
 	n.flush()
 	n.mustStop()
 	n.verify()
-}
-
-// TestBorn: a rename keeps the time of birth, which is no later than that of
-// the last change.
-func TestBorn(t *testing.T) {
-	n := (&rig{}).node(t)
-	n.write("a", "x")
-	tr, err := tree.Open(n.dir)
-	n.do(err)
-	defer tr.Close()
-	born := tr.Born("a")
-	if (born == entry.Time{}) {
-		t.Log("this file system does not say when a file was made")
-		return
-	}
-	n.do(os.Rename(n.path("a"), n.path("b")))
-	l, _, _, err := tr.Lookup("b")
-	n.do(err)
-	if tr.Born("b") != born || l.CTime.Before(born) || tr.Born("a") != (entry.Time{}) {
-		t.Errorf("born at %v, then at %v, changed at %v", born, tr.Born("b"), l.CTime)
-	}
 }
