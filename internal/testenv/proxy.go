@@ -20,6 +20,7 @@ import (
 type FaultyPath struct {
 	Endpoint string // in the server's place
 	proxy    *toxiproxy.Proxy
+	api      *toxiproxy.ApiServer
 }
 
 // Faulty puts a toxiproxy in front of the server.
@@ -42,8 +43,9 @@ func (s *Server) Faulty(t testing.TB) *FaultyPath {
 			t.Fatalf("start a proxy to %s: %v", s.Name, err)
 		}
 	}
-	t.Cleanup(proxy.Stop)
-	return &FaultyPath{Endpoint: u.Scheme + "://" + proxy.Listen, proxy: proxy}
+	p := &FaultyPath{Endpoint: u.Scheme + "://" + proxy.Listen, proxy: proxy, api: api}
+	t.Cleanup(func() { p.proxy.Stop() })
+	return p
 }
 
 // Cut closes all connections and refuses new ones until Mend.
@@ -83,8 +85,20 @@ func (p *FaultyPath) Poison(t testing.TB, kind, stream string, attributes map[st
 		t.Fatalf("poison the path with %s: %v", body, err)
 	}
 	return func() {
-		if err := p.proxy.Toxics.RemoveToxic(context.Background(), name); err != nil {
-			t.Errorf("take %s away: %v", name, err)
+		// Where a client was killed in the middle of an answer, toxiproxy may wait
+		// for ever for a lock that it holds itself. Then another takes its place.
+		const long = 10 * time.Second
+		done := make(chan error, 1)
+		go func(proxy *toxiproxy.Proxy) { done <- proxy.Toxics.RemoveToxic(context.Background(), name) }(p.proxy)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("take %s away: %v", name, err)
+			}
+		case <-time.After(long):
+			go p.proxy.Stop() // which waits as well, but not with giving up the port
+			p.proxy = toxiproxy.NewProxy(p.api, p.proxy.Name, p.proxy.Listen, p.proxy.Upstream)
+			p.Mend(t)
 		}
 	}
 }
