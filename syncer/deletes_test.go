@@ -43,10 +43,17 @@ func TestDisasters(t *testing.T) {
 // fill writes n files and waits until they are in the bucket.
 func (n *node) fill(files int) {
 	n.t.Helper()
+	n.lay(files)
+	n.flush()
+}
+
+// lay writes n files. Before a sync is started, none of their folders is seen
+// empty, which would give it an object.
+func (n *node) lay(files int) {
+	n.t.Helper()
 	for i := range files {
 		n.write(fmt.Sprintf("d%d/%d", i%3, i), fmt.Sprint("content of ", i))
 	}
-	n.flush()
 }
 
 // hasKeys checks how many files are in the bucket.

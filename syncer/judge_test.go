@@ -145,8 +145,9 @@ func (s *asked) Stat(ctx context.Context, key string) (store.Object, error) {
 func TestHaltedBesideListings(t *testing.T) {
 	r := newRig(t, testenv.MinIO(t))
 	a := r.node(t)
+	a.lay(30)
 	a.start()
-	a.fill(30)
+	a.flush()
 	a.mustStop()
 	b := r.node(t, func(c *Config) { c.Mode = contract.ModeReadOnly })
 	b.attendEvery = time.Hour
