@@ -40,8 +40,6 @@ func (s *shared) loseNode(w *world, tr *troubles) {
 		w.drain(tr)
 	}
 	w.node.kill()
-	s.killed.Store(true)
-	s.anew.Store(true)
 	tr.stop()
 	w.isolate()
 	bucket := w.whatIsLeft()
@@ -58,7 +56,7 @@ func (s *shared) loseNode(w *world, tr *troubles) {
 	found, err := w.surveyHome()
 	w.try(err)
 	w.mu.Lock()
-	list := w.judged(w.record.Check(found), found)
+	list := w.record.Check(found)
 	w.mu.Unlock()
 	w.demand("after the loss of the node", list, w.home())
 	w.mu.Lock()
@@ -103,15 +101,13 @@ func (s *shared) agree() {
 	for _, w := range s.worlds {
 		own := below(w.own, bucket)
 		w.mu.Lock()
-		list := w.judged(w.record.Equal(own), own)
+		list := w.record.Equal(own)
 		w.mu.Unlock()
 		w.demand(w.own+" is not what its app has made of it, when all agree", list, "")
 		w.mu.Lock()
 		w.record.Became(w.since(), own, "all agree")
 		w.mu.Unlock()
 	}
-	s.killed.Store(false)
-	s.anew.Store(false)
 	auditor := s.worlds[0].auditor
 	auditor.keep(false)
 	if _, wrong := s.worlds[0].bucketOf(""); wrong != "" {

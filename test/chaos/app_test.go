@@ -44,23 +44,10 @@ func (a *app) op() {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		a.w.note(fmt.Sprintf("%s: %v", o.name, err))
 	default:
-		if a.disturbed() {
-			break
-		}
 		a.robbed()
 		a.w.fatal(fmt.Sprintf("the app could not %s: %v", o.name, err))
 	}
 	a.pause()
-}
-
-// disturbed reports whether something has come back from another volume, which
-// then may be in the way.
-func (a *app) disturbed() bool {
-	found, err := survey(a.dir)
-	a.w.mu.Lock()
-	defer a.w.mu.Unlock()
-	list := a.w.record.Equal(found)
-	return err == nil && len(list) > 0 && len(a.w.judged(list, found)) == 0
 }
 
 // robbed fails if the syncer has taken something from the volume that nobody

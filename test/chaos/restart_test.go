@@ -34,7 +34,7 @@ func (w *world) leftBySync() (bucket map[string]record.State, wrong string) {
 		return nil, wrong
 	}
 	w.mu.Lock()
-	list := w.judged(w.record.Check(bucket), bucket)
+	list := w.record.Check(bucket)
 	w.counts["looks after a kill"]++
 	w.mu.Unlock()
 	wrong = w.report("the bucket is not what it may be, after a kill of sync", list, "")
@@ -63,25 +63,13 @@ func (w *world) untouched() string {
 	found, err := w.surveyHome()
 	var list []record.Violation
 	if err == nil {
-		list = w.judged(w.record.Equal(found), found)
+		list = w.record.Equal(found)
 	}
 	w.mu.Unlock()
 	if err != nil {
 		return "look at the volume after a kill: " + err.Error()
 	}
 	return w.report("the volume is not what the app made of it, after a kill of sync", list, w.home())
-}
-
-// judged leaves out what can have come back from another volume. w.mu is held.
-func (w *world) judged(list []record.Violation, found map[string]record.State) []record.Violation {
-	if len(list) == 0 || w.shared == nil || !w.shared.killed.Load() {
-		return list
-	}
-	if left := w.record.Returned(list, found, w.shared.anew.Load()); len(left) < len(list) {
-		w.counts["come back by a kill"]++
-		return left
-	}
-	return list
 }
 
 // leftByRestore demands that a volume into which a restore was only begun has

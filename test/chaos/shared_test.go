@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +25,6 @@ const commons = "shared/"
 type shared struct {
 	worlds []*world
 	rng    *rand.Rand
-	killed atomic.Bool // a syncer was, since all agreed
-	anew   atomic.Bool // a volume has begun anew, since all agreed
 
 	mu     sync.Mutex // a step in the commons and the record of it are one
 	record *record.Shared

@@ -59,9 +59,6 @@ func (w *world) killNowAndThen(ctx context.Context) {
 	for between(ctx, w.processRng, 200*time.Millisecond, 4*time.Second) {
 		w.node.kill()
 		w.count("syncer killed")
-		if w.shared != nil {
-			w.shared.killed.Store(true)
-		}
 		switch _, wrong := w.leftBySync(); wrong {
 		case "":
 		case halfThere:

@@ -14,7 +14,6 @@ type Moment uint64
 type Record struct {
 	now   Moment
 	acked Moment
-	begun Moment // of what is remembered: all before was agreed on
 	paths map[string][]entry
 	kinds map[string]map[Kind]bool // all that a path ever was
 	notes []note
@@ -172,7 +171,6 @@ func (r *Record) Forget() {
 		}
 	}
 	r.notes = slices.Clone(r.notes[max(0, len(r.notes)-kept):])
-	r.begun = r.now
 }
 
 // Acked is the last acknowledged moment.

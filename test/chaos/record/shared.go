@@ -19,7 +19,6 @@ import (
 // concurrent use.
 type Shared struct {
 	paths map[string][]write
-	anew  bool // a volume has begun anew since all agreed
 }
 
 // write is what one app has done to a path.
@@ -42,17 +41,15 @@ func (s *Shared) Wrote(at time.Duration, writer string, m Moment, path string, b
 // Agreed says that found is in the bucket and in all volumes, and that nobody
 // holds, or is about to send, anything else. It is for after a Check.
 func (s *Shared) Agreed(found map[string]State) {
-	s.paths, s.anew = map[string][]write{}, false
+	s.paths = map[string][]write{}
 	for path, f := range found {
 		s.paths[path] = []write{{after: f}}
 	}
 }
 
 // Lost says that writer's volume is gone. What was not acknowledged may be in
-// the bucket or not, whatever comes to be acknowledged later. The volume that
-// begins in its place knows nothing of what all had agreed on.
+// the bucket or not, whatever comes to be acknowledged later.
 func (s *Shared) Lost(writer string, acked Moment) {
-	s.anew = true
 	for _, list := range s.paths {
 		for i, w := range list {
 			if w.writer == writer && w.moment > acked {
@@ -75,8 +72,7 @@ func (s *Shared) Paths() []string {
 //   - A state that was acknowledged is at its path or in a conflict copy, or
 //     so is what somebody made of it who had it, or that one has deleted it.
 //   - A state that all had agreed on and of which somebody has made another,
-//     or nothing, does not come back once that is acknowledged, unless a volume
-//     has begun anew since.
+//     or nothing, does not come back once that is acknowledged.
 func (s *Shared) Check(found map[string]State, acked map[string]Moment) []Violation {
 	copies := map[string][]State{}
 	for path, f := range found {
@@ -94,7 +90,7 @@ func (s *Shared) Check(found map[string]State, acked map[string]Moment) []Violat
 			if w.acknowledged(acked) && w.after.Kind != Absent && !s.kept(path, w.after, f, copies[path]) {
 				list = append(list, Violation{path, fmt.Sprintf("lost: acknowledged to %s was %s", w.name(), w.after), f})
 			}
-			if first := s.paths[path][0]; !s.anew && w.writer != "" && w.acknowledged(acked) &&
+			if first := s.paths[path][0]; w.writer != "" && w.acknowledged(acked) &&
 				f.Kind != Absent && first.writer == "" && f == first.after && w.before == f {
 				list = append(list, Violation{path, fmt.Sprintf("came back, though %s had made of it %s", w.name(), w.after), f})
 			}

@@ -71,7 +71,7 @@ func TestSharedCheck(t *testing.T) {
 		"agreed and lost":          {together().agreed(one), found{}, "p: lost: acknowledged to all"},
 		"agreed, on its way":       {together().agreed(one).wrote("b", "p", s(1), gone), one, ""},
 		"resurrected":              {together().agreed(one).wrote("b", "p", s(1), gone).ack("b"), one, "p: came back"},
-		"resurrected, one is new":  {together().agreed(one).wrote("b", "p", s(1), gone).ack("b").lost("a"), one, ""},
+		"resurrected, one is new":  {together().agreed(one).wrote("b", "p", s(1), gone).ack("b").lost("a"), one, "p: came back"},
 		"overwritten by the past":  {together().agreed(one).wrote("b", "p", s(1), s(2)).ack("b"), found{"p": s(1), aside: s(2)}, "p: came back"},
 		"written anew":             {together().agreed(one).wrote("b", "p", s(1), gone).wrote("b", "p", gone, s(2)).ack("b"), found{"p": s(2)}, ""},
 		"deleted before agreement": {together().wrote("a", "p", gone, s(1)).wrote("b", "p", s(1), gone).ack("a", "b"), one, ""}, // of which a killed one may not know
