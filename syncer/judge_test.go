@@ -16,7 +16,6 @@ import (
 	"github.com/minio-sidecar/minio-sidecar/pkg/contract"
 	"github.com/minio-sidecar/minio-sidecar/syncer/status"
 	"github.com/minio-sidecar/minio-sidecar/syncer/store"
-	"github.com/minio-sidecar/minio-sidecar/syncer/writers"
 )
 
 func (n *node) empty() {
@@ -301,7 +300,8 @@ func TestTidyUpDaily(t *testing.T) {
 	s := &tidied{}
 	n.wrap = func(real store.Store) store.Store { s.Store = real; return s }
 	e := n.open()
-	m := &meeting{Engine: e, roster: writers.New(e.store, e.cfg.Prefix, e.writer), tidied: time.Now()}
+	m := e.meeting(func() {})
+	m.tidied = time.Now()
 	for i, want := range []int{0, 1, 1} {
 		n.do(m.lookAround(t.Context()))
 		if s.times != want {
