@@ -18,11 +18,13 @@ const aroundMax = 100
 // nothing that stays in the bucket implies it. It may be empty by now, or have
 // nothing in it but what is uploaded later: because it is new, or because a file
 // takes the name of a folder, or the reverse, and has to wait for just this
-// deletion. A node that is lost in between must not lose the folder.
+// deletion. A node that is lost in between must not lose the folder. But where the
+// folder alone cannot be uploaded, in a full store say, the deletion does not
+// wait for it: it may be what makes room.
 func (e *Engine) keepAround(ctx context.Context, key string) error {
 	folder, l, marked, err := e.around(key)
-	if err != nil || folder == "" {
-		return err
+	if err != nil || folder == "" || !e.filter.Match(folder) {
+		return nil // the deletion is not about what cannot be read there
 	}
 	if b, err := e.base.Get(folder); b != nil || err != nil {
 		return err
@@ -33,13 +35,19 @@ func (e *Engine) keepAround(ctx context.Context, key string) error {
 		}
 	}
 	r, err := e.upload(ctx, dirty.Work{Key: folder}, plan.Item{Key: folder, Local: &l})
-	if errors.Is(err, store.ErrPrecondition) {
-		return nil // it has one
+	// Whatever came of it, or comes to be of the folder meanwhile.
+	defer e.dirty.TouchFor(folder, key)
+	switch {
+	case errors.Is(err, store.ErrUnreachable), errors.Is(err, store.ErrNoBucket), ctx.Err() != nil:
+		return err
+	case err != nil: // it is looked at by itself
+		return nil
 	}
-	if err != nil {
+	if err := e.record(folder, r.put); err != nil {
 		return err
 	}
-	return e.record(folder, r.put)
+	e.base.Settled(folder)
+	return nil
 }
 
 // around is the folder that is left in the volume of those that key was in.

@@ -20,7 +20,10 @@ func (e *Engine) arriving(key, etag string) func(entry.Local) {
 func (e *Engine) recognize() {
 	for _, b := range e.base.Arrivals() {
 		l, _, ok, err := e.tree.Lookup(entry.Path(b.Key))
-		if err == nil && ok && isArrival(l, b) {
+		if err != nil {
+			continue // and a later process looks again
+		}
+		if ok && isArrival(l, b) {
 			l.Key = b.Key
 			if err := e.record(b.Key, agreed(l, b.ETag)); err != nil {
 				e.log.Warn("could not record what had come from the bucket; it counts as the app's own", "path", b.Key, "error", err)
@@ -37,7 +40,7 @@ func (e *Engine) recognize() {
 // moment would have to leave size and times as they were.
 func isArrival(l entry.Local, b entry.Base) bool {
 	if b.Local.Kind == entry.Dir {
-		return l.Kind == entry.Dir && l.Attrs == b.Attrs
+		return l.Kind == entry.Dir && l.Attrs.SameDir(b.Attrs)
 	}
 	f := l.Fingerprint
 	f.CTime = b.Local.CTime

@@ -19,7 +19,7 @@ const maxLink = 4096
 
 // download brings the object to its path, if the volume still has what item says.
 func (e *Engine) download(ctx context.Context, item plan.Item) (result, error) {
-	if err := e.mayAct(item.Key); err != nil {
+	if err := e.mayAct(e.refused.downloads, item.Key); err != nil {
 		return result{}, err
 	}
 	var expect *entry.Fingerprint

@@ -80,7 +80,7 @@ type Engine struct {
 	gate       *gate
 	room       *gate // closed while the store has none; only uploads ask for it
 	records    *records
-	refusals   *refusals
+	refused    refused
 	state      *state
 	scans      chan scanRequest
 	scanAll    chan struct{} // a scan was asked for that scans had no room for
@@ -154,7 +154,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 		gate:     newGate(retryMost),
 		room:     newGate(retryMost),
 		records:  newRecords(),
-		refusals: newRefusals(),
+		refused:  newRefused(),
 		unsent:   newUnsent(),
 		state:    newState(deps.Log),
 		scans:    make(chan scanRequest, 64),

@@ -85,7 +85,7 @@ func (e *Engine) judgeError(ctx context.Context, w dirty.Work, err error) result
 		kind = "denied: "
 		lasting = err
 		refused = true
-		e.refusals.refuse(w.Key)
+		e.refused.refuse(w.Key)
 	case storeWide(err):
 		if e.restoring() && fatalForRestore(err) {
 			e.abort(err)
@@ -174,7 +174,7 @@ func (e *Engine) tryUpload(ctx context.Context, w dirty.Work, item plan.Item) (r
 	if e.room.closed() {
 		err = errNoRoomYet
 	} else {
-		err = e.refusals.mayAsk(item.Key)
+		err = e.refused.uploads.mayAsk(item.Key)
 	}
 	if err == nil {
 		if r, err = e.upload(ctx, w, item); err == nil {

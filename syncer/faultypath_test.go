@@ -39,6 +39,7 @@ func (p poison) strike(t *testing.T, path *testenv.FaultyPath) (cure func()) {
 // work, until that has shown, then good again. What must hold is always the
 // same.
 func TestFaultyPath(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	limit := func(bytes int) map[string]any { return map[string]any{"bytes": bytes} }
 	for name, p := range map[string]poison{

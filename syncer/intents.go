@@ -53,6 +53,10 @@ func (e *Engine) recall(ctx context.Context, key string) (recollection, error) {
 	kind, a := e.decode(obj)
 	for _, i := range intents {
 		if l := i.Entry.Local; l.Kind == kind && l.Size == obj.Size && i.Entry.Attrs == a {
+			// Where the answer was still being checked, no listing may show it.
+			if err := e.store.CheckListed(ctx, obj.Key, obj.ETag); err != nil {
+				return own, err
+			}
 			landed := i.Entry
 			landed.ETag = obj.ETag
 			own.landed = &landed

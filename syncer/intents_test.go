@@ -139,6 +139,7 @@ func (n *node) killed() {
 // disk: what it has refused did not happen. What it has left open may have, and
 // is remembered, but not without end.
 func TestRefusedUploads(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	r := newRig(t, testenv.MinIO(t))
 	proxy := r.between(t)
 	n := r.node(t)

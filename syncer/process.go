@@ -65,7 +65,7 @@ func (e *Engine) process(ctx context.Context, w dirty.Work, n lane) {
 	default:
 		e.state.over(w.Key)
 	}
-	for _, key := range e.refusals.ended(w.Key, r.put != nil || r.forget, r.refused || r.outcome == dirty.Deferred) {
+	for _, key := range e.refused.ended(w.Key, r.put != nil || r.forget, r.refused || r.outcome == dirty.Deferred) {
 		e.dirty.Again(key)
 	}
 	done := func(err error) {
@@ -282,7 +282,7 @@ func (e *Engine) apply(ctx context.Context, w dirty.Work, item plan.Item) (resul
 // deleteRemote applies a local deletion to the bucket, after one more look at
 // whether this is still the volume that was restored.
 func (e *Engine) deleteRemote(ctx context.Context, item plan.Item) (result, error) {
-	if err := e.mayAct(item.Key); err != nil {
+	if err := e.mayAct(e.refused.deletions, item.Key); err != nil {
 		return result{}, err
 	}
 	if err := e.sameVolume(); err != nil {

@@ -93,7 +93,7 @@ func TestFolderRefused(t *testing.T) {
 	for i := range files {
 		n.write(fmt.Sprint("no/", i), "x")
 	}
-	refusals := n.engine.refusals
+	refusals := n.engine.refused.uploads
 	n.await("refused", func() bool {
 		refusals.mu.Lock()
 		defer refusals.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // resolve settles a path that changed on both sides. Equal content is
 // adopted; otherwise both are kept, one of them beside the path.
 func (e *Engine) resolve(ctx context.Context, item plan.Item) (result, error) {
-	if err := e.mayAct(item.Key); err != nil {
+	if err := e.mayAct(e.refused.downloads, item.Key); err != nil {
 		return result{}, err
 	}
 	obj, err := e.store.Stat(ctx, e.cfg.Prefix+item.Key)

@@ -26,6 +26,7 @@ import (
 // named as pending with that reason. Of none a state is published that it did
 // not have.
 func TestNeverResting(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	const promised = time.Minute
 	server := testenv.MinIO(t)
 	for name, c := range map[string]struct {

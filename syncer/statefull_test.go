@@ -19,6 +19,7 @@ import (
 // wait. When there is room again all is as it should be, with a new start or
 // without.
 func TestStateVolumeFull(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	rootOnly(t)
 	server := testenv.MinIO(t)
 	for name, restart := range map[string]bool{"until a new start": true, "for a while": false} {

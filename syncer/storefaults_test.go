@@ -47,6 +47,7 @@ type afflicted struct {
 // sentence while it lasts, what is not in the bucket is counted, nobody is
 // stormed with questions, and when it is over all goes on by itself.
 func TestStoreFaults(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	for name, f := range map[string]fault{
 		"nothing but 503": {strike: nothingBut503, want: status.Unreachable, says: "store unreachable"},
@@ -370,7 +371,9 @@ func TestRecoveryIdle(t *testing.T) {
 	a.start()
 	a.write("stays", "1")
 	a.flush()
-	proxy.answers(slowDown(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/short-lived") }))
+	proxy.answers(slowDown(func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/short-lived")
+	}))
 	a.write("short-lived", "2")
 	a.await("unreachable", func() bool { return condition(a) == status.Unreachable })
 	a.remove("short-lived")

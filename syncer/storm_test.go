@@ -17,6 +17,7 @@ import (
 // listings, and what sidecars leave for each other. Whether there is something
 // to do or not, it becomes ever less. When it is up again all goes on.
 func TestNoStorm(t *testing.T) {
+	t.Parallel() // it waits for most of the time
 	server := testenv.MinIO(t)
 	for name, files := range map[string]int{"nothing to do": 0, "much to do": 300} {
 		t.Run(name, func(t *testing.T) {

@@ -135,6 +135,10 @@ func SplitETag(etag string) (plain, version string) {
 type Store interface {
 	Reader
 
+	// CheckListed is for an object that an upload whose answer got lost has
+	// brought: it returns nil if a listing shows it. One that none shows is
+	// removed, and the error is that which Upload would have had.
+	CheckListed(ctx context.Context, key, etag string) error
 	// CheckBucket returns nil, ErrNoBucket, ErrAccessDenied or ErrUnreachable.
 	CheckBucket(ctx context.Context) error
 	// CreateBucket creates the bucket, versioned where the store can. It is

@@ -235,6 +235,18 @@ func (s *Store) mayReplace(ctx context.Context, key string, d *doubt) (*doubt, e
 	}
 }
 
+// CheckListed implements [store.Store].
+func (s *Store) CheckListed(ctx context.Context, key, etag string) error {
+	d, err := s.doubtful(ctx, key)
+	if err == nil && d != nil {
+		err = s.checkListed(ctx, key, etag, d)
+	}
+	if err != nil {
+		return s.fail(ctx, "look whether a listing shows", key, err)
+	}
+	return nil
+}
+
 // checkListed returns the doubt if callers would not find key, which is new
 // and has this ETag, in their listing, and then removes it again. That does not
 // depend on the caller's patience: nobody would look for it any more.
