@@ -199,7 +199,7 @@ func TestWrittenAnewWhereDeletionsAreRefused(t *testing.T) {
 		r.gate.until, r.gate.failing = time.Now().Add(time.Hour), true
 	}()
 	n.write("tmp/30", "the only copy")
-	n.await( "uploaded", func() bool {
+	n.await("uploaded", func() bool {
 		body, _, err := s.Read(t.Context(), "app/tmp/30")
 		return err == nil && string(body) == "the only copy"
 	})
