@@ -1,8 +1,6 @@
 package syncer
 
-import (
-	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
-)
+import "github.com/minio-sidecar/minio-sidecar/syncer/entry"
 
 // arriving is to be told what is about to be given the path of key, which has
 // this object: see [base.DB.Arriving].

@@ -81,13 +81,10 @@ func (e *Engine) uploadGrowing(ctx context.Context, item plan.Item) (r result, g
 		Body:     f,
 		Size:     now.Size,
 		Metadata: attrs.Encode(now.Kind, now.Attrs),
+
+		Condition: still(item.Remote),
 		// What is sent is what was just read.
 		CRC64NVME: &this.sum,
-	}
-	if item.Remote == nil {
-		u.IfAbsent = true
-	} else {
-		u.IfMatch = item.Remote.ETag
 	}
 	now.Key = item.Key
 	obj, err := e.put(ctx, u, now)

@@ -38,11 +38,7 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	}
 	defer done()
 	u.Key = e.cfg.Prefix + item.Key
-	if item.Remote == nil {
-		u.IfAbsent = true
-	} else {
-		u.IfMatch = item.Remote.ETag
-	}
+	u.Condition = still(item.Remote)
 	obj, err := e.put(ctx, u, *item.Local)
 	switch {
 	case errors.Is(err, store.ErrPrecondition), errors.Is(err, ErrTorn):
@@ -58,6 +54,14 @@ func (e *Engine) upload(ctx context.Context, w dirty.Work, item plan.Item) (resu
 	e.growing.forget(item.Key)
 	e.synced(item.Key)
 	return result{outcome: dirty.Published, put: agreed(*item.Local, obj.ETag)}, nil
+}
+
+// still is the condition that the object is what the plan was made for.
+func still(remote *entry.Remote) store.Condition {
+	if remote == nil {
+		return store.Condition{IfAbsent: true}
+	}
+	return store.Condition{IfMatch: remote.ETag}
 }
 
 // outgoing is the local state as an upload that has no key yet. done is to be

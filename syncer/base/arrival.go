@@ -1,10 +1,6 @@
 package base
 
-import (
-	"slices"
-
-	"github.com/minio-sidecar/minio-sidecar/syncer/entry"
-)
+import "github.com/minio-sidecar/minio-sidecar/syncer/entry"
 
 // A file that comes from the bucket is given its path, and then it is written
 // down that it is agreed on. A process that is killed in between would leave a
@@ -30,5 +26,5 @@ func (d *DB) Arrivals() (all []entry.Base) {
 			all = append(all, i.Entry)
 		}
 	}
-	return slices.Clip(all)
+	return all
 }
